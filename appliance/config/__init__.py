@@ -1,0 +1,1 @@
+"""The configuration: one YAML document, its schema, and what it resolves into."""
