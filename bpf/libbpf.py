@@ -36,6 +36,7 @@ __all__ = [
     "NOEXIST",
     "Link",
     "LinkInfo",
+    "LoadError",
     "Map",
     "MapDefinition",
     "MapShape",
@@ -56,7 +57,19 @@ __all__ = [
     "unmount_bpffs",
 ]
 
-_LOG_LINES = 40
+_LOG_LINES = 60
+
+
+class LoadError(BpfError):
+    """The kernel refused the object. ``log``: the verifier's log; its end is a note, too."""
+
+    def __init__(self, message: str, log: str) -> None:
+        lines = log.rstrip().splitlines()
+        ends = [lines[i - 1] for i, line in enumerate(lines) if line.startswith("processed ") and i]
+        reason = ends[-1] if ends else _last_line([log])
+        super().__init__(f"{message}: {reason}" if reason else message)
+        self.log = log
+        self.add_note("\n".join(lines[-_LOG_LINES:]))
 
 
 class MapDefinition:
@@ -237,8 +250,7 @@ class Object:
             result = int(libbpf.bpf_object__load(self._pointer))
         text = "".join(log)
         if result < 0:
-            tail = "\n".join(text.rstrip().splitlines()[-_LOG_LINES:])
-            raise BpfError(f"cannot load {self.path.name}: {error_name(-result)}\n{tail}")
+            raise LoadError(f"cannot load {self.path.name}: {error_name(-result)}", text)
         self.loaded = True
         return text
 
