@@ -4,7 +4,7 @@ Addresses are numbers here: cheap to compare, to look up, and to sum for a check
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from appliance.slowpath.prefixes import (
     PrefixTable,
@@ -14,7 +14,7 @@ from appliance.slowpath.prefixes import (
     map_to_ipv6,
     remembered,
 )
-from appliance.slowpath.verdict import ErrorMessage, Reason
+from appliance.slowpath.verdict import ErrorMessage, Reason, Refusal
 from bpf.model import WELL_KNOWN_PREFIX, BoxAddresses, Pref64, Side, Translation
 from bpf.special import UNTRANSLATABLE_IPV4, non_global
 
@@ -199,3 +199,12 @@ class Addresses:
                 return network + index
             index -= size
         return None
+
+
+def rfc6791_source(pool: int | None, own: IPv4Address | IPv6Address | None) -> int:
+    """The source of a translated error whose router has no mapping (section 7)."""
+    if pool is not None:
+        return pool
+    if own is None:
+        raise Refusal(Reason.NO_OWN_ADDRESS)
+    return int(own)

@@ -36,6 +36,10 @@ class Reason(StrEnum):
     NO_OWN_ADDRESS = "no-own-address"
 
 
+UNMAPPED = frozenset((Reason.SOURCE_UNMAPPED, Reason.NON_GLOBAL_ADDRESS))
+"""An ICMP error from such a source is sent on from another (RFC 6791)."""
+
+
 class Direction(Enum):
     IPV4_TO_IPV6 = "4to6"
     IPV6_TO_IPV4 = "6to4"
@@ -128,6 +132,7 @@ class Drop:
     unsent: bool = False
 
 
+PASS = Pass()
 Verdict = Pass | Translated | UpTranslated | SlowPath | Drop
 
 
