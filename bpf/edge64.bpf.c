@@ -56,14 +56,16 @@ static __always_inline int handle_ipv6(struct xdp_md *ctx, struct packet *p)
 	if (likely(kind == DESTINATION_IPV4)) {
 		reason = ipv6_to_ipv4(ctx, p, &source, &destination, &to, walk, &action);
 	} else if (kind == DESTINATION_HAIRPIN) {
-		struct hairpin h = {.source = source,
-				    .destination = destination,
-				    .pref64 = to.pref64};
+		struct scratch *s = get_scratch();
 
-		host6_address(to.range, to.v4, &h.new_destination);
-		reason = hairpin(ctx, p, &h, walk, &action);
+		if (!s)
+			return verdict_drop(ctx, p, REASON_NO_ROOM);
+		s->hairpin.source = source;
+		s->hairpin.destination = destination;
+		s->hairpin.pref64 = to.pref64;
+		host6_address(to.range, to.v4, &s->hairpin.new_destination);
+		reason = hairpin(ctx, p, s, walk, &action);
 	} else {
-		p->error_type = 0;
 		reason = to.error ? refuse(p, to.reason, 1, to.error_code, 0) : to.reason;
 	}
 	return end(ctx, p, reason, action, false);

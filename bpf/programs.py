@@ -141,6 +141,13 @@ class Program(Handle):
         meta = context_out.data
         return RunResult(options.retval, received[meta:], options.duration, received[:meta])
 
+    def call(self) -> int:
+        """Run a program of type syscall once, without a context; what it returns."""
+        options = TestRunOpts(sz=sizeof(TestRunOpts))
+        result = int(libbpf.bpf_prog_test_run_opts(self.fd, byref(options)))
+        check(result, f"run program {self.name}")
+        return int(options.retval)
+
 
 def program_info(fd: int) -> ProgramInfo:
     """What the kernel knows of the program behind ``fd``."""

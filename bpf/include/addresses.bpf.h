@@ -151,7 +151,8 @@ static __always_inline __u64 eam_hash(__u64 hi, __u64 lo, __u32 length)
 	return h ^ (h >> 32);
 }
 
-/* The EAM entry with the longest IPv6 prefix that holds an address, or NULL (RFC 7757 section 3). */
+/* The EAM entry with the longest IPv6 prefix that holds an address, or NULL (RFC 7757 section 3).
+ */
 static __always_inline struct range *eam_of(const struct addr6 *a)
 {
 	__u64 hi = bpf_be64_to_cpu(a->q[0]);
@@ -278,8 +279,8 @@ enum destination6 {
 struct destination {
 	__be32 v4;
 	struct range *range;
-	int pref64; /* -1: by EAM */
-	int reason; /* of a refusal */
+	int pref64;      /* -1: by EAM */
+	int reason;      /* of a refusal */
 	__u8 error_code; /* of the Destination Unreachable that goes with it */
 	bool error;
 };

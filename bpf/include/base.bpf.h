@@ -19,6 +19,12 @@
 
 /* Keeps clang from folding a bound away that the verifier has to see. */
 #define opaque(x) asm volatile("" : "+r"(x))
+/*
+ * What is rare is in global functions: the verifier goes through each once, not once a call. Their
+ * pointers must be said not to be NULL.
+ */
+#define __nonnull_arg __attribute__((btf_decl_tag("arg:nonnull")))
+
 #define barrier() asm volatile("" ::: "memory")
 
 const volatile struct settings settings = {};
@@ -75,21 +81,21 @@ struct icmp_head {
 	__u8 rest[4];
 };
 
-#define IPV4_DF	     0x4000
-#define IPV4_MF	     0x2000
-#define IPV4_OFFSET  0x1fff
-#define IPV6_MF	     0x0001
-#define IPV6_OFFSET  0xfff8
+#define IPV4_DF     0x4000
+#define IPV4_MF     0x2000
+#define IPV4_OFFSET 0x1fff
+#define IPV6_MF     0x0001
+#define IPV6_OFFSET 0xfff8
 
-#define NEXT_HOP_BY_HOP	 0
-#define NEXT_ROUTING	 43
-#define NEXT_FRAGMENT	 44
-#define NEXT_AUTH	 51
-#define NEXT_ICMPV6	 58
-#define NEXT_NONE	 59
+#define NEXT_HOP_BY_HOP  0
+#define NEXT_ROUTING     43
+#define NEXT_FRAGMENT    44
+#define NEXT_AUTH        51
+#define NEXT_ICMPV6      58
+#define NEXT_NONE        59
 #define NEXT_DESTINATION 60
-#define PROTO_DCCP	 33
-#define PROTO_UDPLITE	 136
+#define PROTO_DCCP       33
+#define PROTO_UDPLITE    136
 
 enum fragment {
 	FRAGMENT_WHOLE = 0, /* no fragment, or an atomic one */
@@ -101,7 +107,7 @@ enum fragment {
 enum upper {
 	UPPER_UNTOUCHED = 0,
 	UPPER_CHECKSUM = 1, /* update a checksum by the change of the addresses */
-	UPPER_UDP = 2, /* the same, and a result of 0 is written 0xffff */
+	UPPER_UDP = 2,      /* the same, and a result of 0 is written 0xffff */
 	UPPER_UDP_COMPUTE = 3,
 	UPPER_ECHO = 4,
 	UPPER_ICMP_ERROR = 5,
@@ -111,28 +117,27 @@ enum upper {
 
 /* A packet as far as it has been read, and what has been decided of it. */
 struct packet {
-	const volatile struct port *port;
-	__u32 port_index;
+	__u32 port_index;  /* in settings.ports */
 	__u32 frame_bytes; /* in all buffers */
-	__u32 l2; /* octets before the IP header: 14 or 18 */
-	__u32 l4; /* octets before the upper layer */
-	__u32 l3_bytes; /* the IP packet by its own header */
-	__u32 payload; /* octets of upper layer in this packet */
-	__u16 vlan_tci; /* host order, 0: untagged */
-	__be16 id16; /* IPv4 id, or low half of the IPv6 one */
-	__u16 offset; /* fragment offset in octets */
+	__u32 l2;          /* octets before the IP header: 14 or 18 */
+	__u32 l4;          /* octets before the upper layer */
+	__u32 l3_bytes;    /* the IP packet by its own header */
+	__u32 payload;     /* octets of upper layer in this packet */
+	__u16 vlan_tci;    /* host order, 0: untagged */
+	__be16 id16;       /* IPv4 id, or low half of the IPv6 one */
+	__u16 offset;      /* fragment offset in octets */
 	__u8 proto;
 	__u8 tos;
 	__u8 ttl;
-	__u8 fragment; /* enum fragment */
-	__u8 more; /* M or MF */
+	__u8 fragment;            /* enum fragment */
+	__u8 more;                /* M or MF */
 	__u8 has_fragment_header; /* IPv6, atomic ones too */
 	__u8 df;
-	__u8 upper; /* enum upper */
-	__u8 csum_at; /* where UPPER_CHECKSUM's field is in the upper layer */
-	__u8 icmp_type; /* of an echo, on the other side */
-	__u8 walked; /* the upper layer was found */
-	__u8 egress; /* port index of the way out, or NO_PORT */
+	__u8 upper;      /* enum upper */
+	__u8 csum_at;    /* where UPPER_CHECKSUM's field is in the upper layer */
+	__u8 icmp_type;  /* of an echo, on the other side */
+	__u8 walked;     /* the upper layer was found */
+	__u8 egress;     /* port index of the way out, or NO_PORT */
 	__u8 error_type; /* our own ICMP error to send, with code and parameter */
 	__u8 error_code;
 	__u32 error_parameter;
@@ -173,6 +178,12 @@ static __always_inline void *packet_at(struct xdp_md *ctx, __u32 offset)
 
 	opaque(at);
 	return at;
+}
+
+/* Where the packet came in. Not kept as a pointer, which global functions could not follow. */
+static __always_inline const volatile struct port *port_of(const struct packet *p)
+{
+	return &settings.ports[p->port_index & (MAX_PORTS - 1)];
 }
 
 /* Asks for an own ICMP error beside a refusal (docs/translation.md 9). */

@@ -3,6 +3,7 @@
 #define EDGE64_CHECKSUM_BPF_H
 
 #include "base.bpf.h"
+#include "scratch.bpf.h"
 
 /* One's complement sums (RFC 1071, 1624). Sums are of 16-bit words as they lie in memory. */
 
@@ -48,58 +49,6 @@ static __always_inline __u32 csum_ipv4_head(const struct ipv4_head *ip)
 	return csum_fold(sum);
 }
 
-/* What there is of a quoted packet, and what becomes of it. */
-struct inner {
-	__u32 available; /* octets quoted of the IP packet */
-	__u32 l4; /* where its upper layer starts in the quote */
-	__u32 l4_bytes; /* quoted of the upper layer */
-	__u32 payload; /* upper layer, by the packet's own lengths */
-	__u8 proto;
-	__u8 tos;
-	__u8 ttl;
-	__u8 fragment; /* enum fragment */
-	__u8 more;
-	__u8 has_fragment_header;
-	__u16 offset;
-	__u32 id; /* network order, IPv6's width */
-	__u32 change; /* of the sum over the addresses */
-	__u64 pseudo; /* sum of the IPv6 pseudo-header, for an echo */
-};
-
-struct error_job {
-	struct addr6 source6;
-	struct addr6 destination6;
-	__be32 source4;
-	__be32 destination4;
-	__u32 mtu; /* of the route out, 0: unknown */
-	int up;
-};
-
-#define CSUM_CHUNK 512
-#define SCRATCH_BYTES 2048
-
-/* Work space of one CPU: a message being built, and octets being summed. */
-struct scratch {
-	__u8 out[SCRATCH_BYTES];
-	__u8 chunk[CSUM_CHUNK + 8];
-	struct error_job job;
-	struct inner inner;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratch SEC(".maps");
-
-static __always_inline struct scratch *get_scratch(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&scratch, &zero);
-}
-
 #define CSUM_FAILED (~0u)
 
 struct csum_walk {
@@ -132,7 +81,7 @@ static long csum_step(__u32 index __attribute__((unused)), struct csum_walk *w)
  */
 __noinline __u32 csum_frame(struct xdp_md *ctx, __u32 offset, __u32 length)
 {
-	struct csum_walk w = {.ctx = ctx, .offset = offset, .length = length};
+	struct csum_walk w = { .ctx = ctx, .offset = offset, .length = length };
 
 	bpf_loop(65536 / CSUM_CHUNK + 1, csum_step, &w, 0);
 	return w.length ? CSUM_FAILED : csum_fold((__u32)w.sum);

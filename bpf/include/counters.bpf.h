@@ -28,6 +28,7 @@ static __always_inline void count_reason(const struct packet *p, __u32 reason)
 	__u32 key = p->port_index;
 	struct port_counters *c = bpf_map_lookup_elem(&counters, &key);
 
+	opaque(reason);
 	if (c && reason < REASON_COUNT)
 		c->reasons[reason]++;
 }
@@ -38,8 +39,8 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } trace_ring SEC(".maps");
 
-static __noinline int trace_write(struct xdp_md *ctx, __u32 ifindex, __u32 frame_bytes,
-				  __u32 reason_job, __u32 flag)
+__noinline int trace_write(struct xdp_md *ctx, __u32 ifindex, __u32 frame_bytes, __u32 reason_job,
+			   __u32 flag)
 {
 	struct trace_event *e = bpf_ringbuf_reserve(&trace_ring, sizeof(*e), 0);
 	__u32 n = frame_bytes;
@@ -71,9 +72,10 @@ static __always_inline void trace(struct xdp_md *ctx, const struct packet *p, __
 	if (likely(!wanted))
 		return;
 	if (job == JOB_DROP && (wanted & TRACE_DROPS))
-		trace_write(ctx, p->port->ifindex, p->frame_bytes, reason << 8 | job, TRACE_DROPS);
+		trace_write(ctx, port_of(p)->ifindex, p->frame_bytes, reason << 8 | job,
+			    TRACE_DROPS);
 	else if (wanted & TRACE_PACKETS)
-		trace_write(ctx, p->port->ifindex, p->frame_bytes, reason << 8 | job,
+		trace_write(ctx, port_of(p)->ifindex, p->frame_bytes, reason << 8 | job,
 			    TRACE_PACKETS);
 }
 

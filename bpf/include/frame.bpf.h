@@ -10,7 +10,7 @@
  * of the datapath sees a packet through struct packet, so that a tc hook can take its place.
  */
 
-#define VLAN_ID_MASK	   0x0fff
+#define VLAN_ID_MASK       0x0fff
 #define VLAN_PRIORITY_MASK 0xf000
 
 /* Twelve octets by words; __builtin_memcpy goes by octets where it knows of no alignment. */
@@ -51,12 +51,11 @@ static __always_inline __be16 parse_frame(struct xdp_md *ctx, struct packet *p)
 	if ((void *)(eth + 1) > end)
 		return 0;
 	index = settings.port_slot[ifindex & 0xff] & (MAX_PORTS - 1);
-	p->port = &settings.ports[index];
 	p->port_index = index;
 	p->l2 = sizeof(*eth);
 	p->vlan_tci = 0;
 	p->frame_bytes = end - (void *)data;
-	if (p->port->ifindex != ifindex)
+	if (port_of(p)->ifindex != ifindex)
 		return 0;
 	type = eth->type;
 	if (unlikely(type == bpf_htons(ETH_P_8021Q))) {
@@ -71,14 +70,13 @@ static __always_inline __be16 parse_frame(struct xdp_md *ctx, struct packet *p)
 			if (vlan < 0)
 				return 0;
 			p->port_index = vlan & (MAX_PORTS - 1);
-			p->port = &settings.ports[p->port_index];
 		}
 		type = tag[1];
 		p->l2 += 4;
 	}
-	if (unlikely(*(const __u32 *)eth->macs != *(const volatile __u32 *)p->port->mac ||
+	if (unlikely(*(const __u32 *)eth->macs != *(const volatile __u32 *)port_of(p)->mac ||
 		     *(const __u16 *)(eth->macs + 4) !=
-			     *(const volatile __u16 *)(p->port->mac + 4)))
+			     *(const volatile __u16 *)(port_of(p)->mac + 4)))
 		return 0;
 	copy_macs(p->macs, eth->macs);
 	return type;
@@ -141,8 +139,8 @@ static __always_inline int reframe(struct xdp_md *ctx, const struct packet *p,
 	if ((void *)(tag + 2) > packet_end(ctx))
 		return REASON_NO_ROOM;
 	eth->type = bpf_htons(ETH_P_8021Q);
-	tag[0] = n ? bpf_htons(n->vlan_id | (p->vlan_tci & VLAN_PRIORITY_MASK)) :
-		     bpf_htons(p->vlan_tci);
+	tag[0] = n ? bpf_htons(n->vlan_id | (p->vlan_tci & VLAN_PRIORITY_MASK))
+		   : bpf_htons(p->vlan_tci);
 	tag[1] = type;
 	return 0;
 }

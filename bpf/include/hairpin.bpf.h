@@ -17,14 +17,6 @@
  * form of RFC 7757 section 4. docs/translation.md 8.
  */
 
-struct hairpin {
-	struct addr6 source;
-	struct addr6 destination;
-	struct addr6 new_source;
-	struct addr6 new_destination;
-	int pref64;
-};
-
 /* Refuses as between the families, but fragments of an echo may pass: no length changes. */
 static __always_inline int check_upper_hairpin(struct xdp_md *ctx, struct packet *p)
 {
@@ -50,12 +42,13 @@ static __always_inline int check_upper_hairpin(struct xdp_md *ctx, struct packet
 }
 
 /* The quoted packet of an error changes its addresses, and the error's checksum follows. */
-static __noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p, const struct hairpin *h,
-				    __u32 outer_change)
+__noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+			     struct scratch *s __nonnull_arg, __u32 outer_change)
 {
-	struct scratch *s = get_scratch();
-	struct addr6 source, destination, addresses[2];
-	struct inner *in;
+	struct hairpin *h = &s->hairpin;
+	struct addr6 *source = &s->addresses[0], *destination = &s->addresses[1];
+	struct addr6 *addresses = &s->addresses[2];
+	struct inner *in = &s->inner;
 	struct range *r;
 	__u32 at = p->l4 + sizeof(struct icmp_head), loaded, csum_at = 0, change;
 	__be16 checksum, old = 0, new = 0;
@@ -63,13 +56,6 @@ static __noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p, const 
 	__u8 type;
 	int reason;
 
-	if (!s)
-		return REASON_NO_ROOM;
-	in = &s->inner;
-	if (!icmp_checksum_ok(ctx, p,
-			      csum_addr6(&h->source) + csum_addr6(&h->destination) +
-				      csum_pseudo(p->payload, NEXT_ICMPV6)))
-		return REASON_BAD_CHECKSUM;
 	if (bpf_xdp_load_bytes(ctx, p->l4, &type, 1) || type < ICMPV6_UNREACHABLE ||
 	    type > ICMPV6_BAD_PARAMETER)
 		return REASON_ICMP_NOT_TRANSLATABLE;
@@ -77,20 +63,20 @@ static __noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p, const 
 	reason = read_inner_ipv6(s, in, loaded);
 	if (reason)
 		return reason;
-	source = ((struct ipv6_head *)s->chunk)->source;
-	destination = ((struct ipv6_head *)s->chunk)->destination;
-	if (pref64_of(&source) != h->pref64)
+	*source = ((struct ipv6_head *)s->chunk)->source;
+	*destination = ((struct ipv6_head *)s->chunk)->destination;
+	if (pref64_of(source) != h->pref64)
 		return REASON_INNER_NOT_TRANSLATABLE;
-	v4 = pref64_extract(h->pref64, &source);
+	v4 = pref64_extract(h->pref64, source);
 	r = range_of(v4);
 	if (!r || !is_inside(r))
 		return REASON_INNER_NOT_TRANSLATABLE;
 	host6_address(r, v4, &addresses[0]);
-	if (source_to_ipv4(&destination, &v4))
+	if (source_to_ipv4(destination, &v4))
 		return REASON_INNER_NOT_TRANSLATABLE;
 	pref64_embed(h->pref64, v4, &addresses[1]);
-	in->change = csum_change(csum_addr6(&source) + csum_addr6(&destination),
-				csum_addr6(&addresses[0]) + csum_addr6(&addresses[1]));
+	in->change = csum_change(csum_addr6(source) + csum_addr6(destination),
+				 csum_addr6(&addresses[0]) + csum_addr6(&addresses[1]));
 
 	if (in->fragment != FRAGMENT_REST) {
 		switch (in->proto) {
@@ -121,19 +107,20 @@ static __noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p, const 
 			return REASON_INNER_INVALID;
 	}
 	if (bpf_xdp_store_bytes(ctx, at + offsetof(struct ipv6_head, source), addresses,
-				sizeof(addresses)) ||
+				2 * sizeof(*addresses)) ||
 	    bpf_xdp_load_bytes(ctx, p->l4 + 2, &checksum, 2))
 		return REASON_INNER_INVALID;
 	change = csum_fold((__u64)outer_change + in->change + csum_change(old, new));
 	checksum = csum_updated(checksum, change);
-	return bpf_xdp_store_bytes(ctx, p->l4 + 2, &checksum, 2) ? REASON_INNER_INVALID :
-								   REASON_NONE;
+	return bpf_xdp_store_bytes(ctx, p->l4 + 2, &checksum, 2) ? REASON_INNER_INVALID
+								 : REASON_NONE;
 }
 
-static __noinline int hairpin(struct xdp_md *ctx, struct packet *p, struct hairpin *h, int walk,
-			      int *action)
+__noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+		       struct scratch *s __nonnull_arg, int walk, int *action __nonnull_arg)
 {
-	struct next_hop_query q;
+	struct hairpin *h = &s->hairpin;
+	struct next_hop_query *q = &s->query;
 	struct next_hop *n = NULL;
 	struct ipv6_head *ip;
 	struct range *r;
@@ -159,13 +146,18 @@ static __noinline int hairpin(struct xdp_md *ctx, struct packet *p, struct hairp
 	reason = check_upper_hairpin(ctx, p);
 	if (reason)
 		return reason;
+	if (p->upper == UPPER_ICMP_ERROR &&
+	    !icmp_checksum_ok(ctx, p,
+			      csum_addr6(&h->source) + csum_addr6(&h->destination) +
+				      csum_pseudo(p->payload, NEXT_ICMPV6)))
+		return REASON_BAD_CHECKSUM;
 	r = range_of(source4);
 	if (!r)
 		return REASON_SOURCE_UNMAPPED;
 	pref64_embed(h->pref64, source4, &h->new_source);
 
-	query_ipv6(&q, p, &h->new_source, &h->new_destination);
-	reason = next_hop_of(ctx, p, &q, &n, &mtu);
+	query_ipv6(q, p, &h->new_source, &h->new_destination);
+	reason = next_hop_of(ctx, p, q, &n, &mtu);
 	if (reason) {
 		if (!reason_is_no_next_hop(reason))
 			return reason;
@@ -178,7 +170,7 @@ static __noinline int hairpin(struct xdp_md *ctx, struct packet *p, struct hairp
 	change = csum_change(csum_addr6(&h->source) + csum_addr6(&h->destination),
 			     csum_addr6(&h->new_source) + csum_addr6(&h->new_destination));
 	if (p->upper == UPPER_ICMP_ERROR)
-		reason = hairpin_inner(ctx, p, h, change);
+		reason = hairpin_inner(ctx, p, s, change);
 	else
 		reason = update_upper(ctx, p, change, 0, false);
 	if (reason)

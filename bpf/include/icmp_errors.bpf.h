@@ -209,8 +209,8 @@ static __always_inline bool has_extension(const struct icmp_head *icmp, bool ipv
 }
 
 /* The upper layer of the quote, which is in the message at at. */
-static __always_inline int translate_inner_upper(struct scratch *s, const struct inner *in, __u32 at,
-						 bool to_ipv6)
+static __always_inline int translate_inner_upper(struct scratch *s, const struct inner *in,
+						 __u32 at, bool to_ipv6)
 {
 	__u8 icmp = to_ipv6 ? IPPROTO_ICMP : NEXT_ICMPV6;
 	__u32 csum_at;
@@ -244,8 +244,8 @@ static __always_inline int translate_inner_upper(struct scratch *s, const struct
 			return REASON_NONE;
 		after = *(__be16 *)type;
 		field = (__be16 *)(type + 2);
-		*field = csum_updated(*field, to_ipv6 ? csum_change(before, after + in->pseudo) :
-							csum_change(before + in->pseudo, after));
+		*field = csum_updated(*field, to_ipv6 ? csum_change(before, after + in->pseudo)
+						      : csum_change(before + in->pseudo, after));
 		return REASON_NONE;
 	}
 	switch (in->proto) {
@@ -365,11 +365,11 @@ static __always_inline int read_inner_ipv6(struct scratch *s, struct inner *in, 
 		in->has_fragment_header = 1;
 		in->offset = flags & IPV6_OFFSET;
 		in->more = flags & IPV6_MF;
-		in->id = (__u32)s->chunk[(at + 6) & 0x1ff] << 16 |
-			 (__u32)s->chunk[(at + 7) & 0x1ff] << 24;
-		in->fragment = in->offset ? FRAGMENT_REST :
-			       in->more	  ? FRAGMENT_FIRST :
-					    FRAGMENT_WHOLE;
+		in->id = (__u32)s->chunk[(at + 6) & 0x1ff] << 16 | (__u32)s->chunk[(at + 7) & 0x1ff]
+									   << 24;
+		in->fragment = in->offset ? FRAGMENT_REST
+			       : in->more ? FRAGMENT_FIRST
+					  : FRAGMENT_WHOLE;
 		at += 8;
 		if (is_skipped_header(type) || type == NEXT_FRAGMENT || type == NEXT_AUTH)
 			return REASON_INNER_NOT_TRANSLATABLE;
@@ -428,8 +428,8 @@ static __always_inline int unmapped_source4(const struct packet *p, __be32 *sour
 	return REASON_NONE;
 }
 
-static __noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p,
-					  struct scratch *s, struct next_hop *n)
+__noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+				   struct scratch *s __nonnull_arg, struct next_hop *n)
 {
 	struct error_job *job = &s->job;
 	struct icmp_head icmp, icmp6;
@@ -464,7 +464,7 @@ static __noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p,
 		return reason;
 	quoted = (void *)s->chunk;
 	if (icmp6.type == ICMPV6_TOO_BIG) {
-		__u32 mtu6 = job->mtu ? job->mtu : 65535, mtu4 = p->port->mtu;
+		__u32 mtu6 = job->mtu ? job->mtu : 65535, mtu4 = port_of(p)->mtu;
 		__u32 m = icmp.rest[2] << 8 | icmp.rest[3];
 
 		if (!m)
@@ -535,12 +535,12 @@ static __noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p,
 	return replace_packet(ctx, p, s, n, (__u32)bpf_htons(ETH_P_IPV6) << 16 | total);
 }
 
-static __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p,
-					  struct scratch *s, struct next_hop *n)
+__noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+				   struct scratch *s __nonnull_arg, struct next_hop *n)
 {
 	struct error_job *job = &s->job;
 	struct icmp_head icmp, icmp4;
-	struct addr6 inner_source, inner_destination;
+	struct addr6 *inner_source = &s->addresses[0], *inner_destination = &s->addresses[1];
 	struct destination inner_to;
 	__be32 inner_source4, inner_destination4;
 	struct range *r;
@@ -568,7 +568,7 @@ static __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	if (has_extension(&icmp, false))
 		return REASON_UP_SLOW_PATH;
 	if (icmp.type == ICMPV6_TOO_BIG) {
-		__u32 mtu4 = job->mtu ? job->mtu : 65535, mtu6 = p->port->mtu;
+		__u32 mtu4 = job->mtu ? job->mtu : 65535, mtu6 = port_of(p)->mtu;
 		__u32 m = (__u32)icmp.rest[0] << 24 | icmp.rest[1] << 16 | icmp.rest[2] << 8 |
 			  icmp.rest[3];
 
@@ -583,18 +583,19 @@ static __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	if (reason)
 		return reason;
 	quoted = (void *)s->chunk;
-	inner_source = quoted->source;
-	inner_destination = quoted->destination;
-	/* Opposite roles: the quoted source stands for a host out there, the destination is ours. */
-	if (destination_of(&inner_source, &inner_to) != DESTINATION_IPV4)
+	*inner_source = quoted->source;
+	*inner_destination = quoted->destination;
+	/* Opposite roles: the quoted source stands for a host out there, the destination is ours.
+	 */
+	if (destination_of(inner_source, &inner_to) != DESTINATION_IPV4)
 		return REASON_INNER_NOT_TRANSLATABLE;
 	inner_source4 = inner_to.v4;
-	if (source_to_ipv4(&inner_destination, &inner_destination4))
+	if (source_to_ipv4(inner_destination, &inner_destination4))
 		return REASON_INNER_NOT_TRANSLATABLE;
 	r = range_of(inner_destination4);
 	if (!r)
 		return REASON_INNER_NOT_TRANSLATABLE;
-	in->pseudo = csum_addr6(&inner_source) + csum_addr6(&inner_destination);
+	in->pseudo = csum_addr6(inner_source) + csum_addr6(inner_destination);
 	in->change = csum_change(in->pseudo, (__u64)inner_source4 + inner_destination4);
 	in->pseudo += csum_pseudo(in->payload, NEXT_ICMPV6);
 
@@ -605,9 +606,8 @@ static __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	ip->tos = in->tos;
 	ip->total_length = bpf_htons(length);
 	ip->id = in->id >> 16; /* none is made up for a packet that was never sent */
-	ip->flags_offset =
-		bpf_htons((length > 1260 && !in->has_fragment_header ? IPV4_DF : 0) |
-			  (in->more ? IPV4_MF : 0) | in->offset / 8);
+	ip->flags_offset = bpf_htons((length > 1260 && !in->has_fragment_header ? IPV4_DF : 0) |
+				     (in->more ? IPV4_MF : 0) | in->offset / 8);
 	ip->ttl = in->ttl;
 	ip->protocol = in->proto == NEXT_ICMPV6 ? IPPROTO_ICMP : in->proto;
 	ip->checksum = 0;
@@ -628,8 +628,8 @@ static __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	if (sum < 0)
 		return REASON_INNER_INVALID;
 	((struct icmp_head *)(s->out + sizeof(*ip)))->checksum = ~csum_fold(sum);
-	write_ipv4((void *)s->out, p, total, IPPROTO_ICMP, n ? p->ttl - 1 : p->ttl,
-		   job->source4, job->destination4);
+	write_ipv4((void *)s->out, p, total, IPPROTO_ICMP, n ? p->ttl - 1 : p->ttl, job->source4,
+		   job->destination4);
 	return replace_packet(ctx, p, s, n, (__u32)bpf_htons(ETH_P_IP) << 16 | total);
 }
 

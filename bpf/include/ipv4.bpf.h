@@ -50,7 +50,7 @@ static __always_inline int read_ipv4(struct xdp_md *ctx, struct packet *p)
 }
 
 /* RFC 7915 section 4.1: options vanish, but an unexpired source route must not. */
-static __noinline int check_options(struct xdp_md *ctx, struct packet *p)
+__noinline int check_options(struct xdp_md *ctx, struct packet *p __nonnull_arg)
 {
 	__u8 options[44] = {};
 	__u32 length = (p->l4 - p->l2 - sizeof(struct ipv4_head)) & 0x3f;

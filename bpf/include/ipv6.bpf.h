@@ -47,7 +47,7 @@ static __always_inline bool is_skipped_header(__u8 type)
 }
 
 /* Finds the upper layer behind extension headers. p->walked tells whether it did. */
-static __noinline int walk_extensions(struct xdp_md *ctx, struct packet *p)
+__noinline int walk_extensions(struct xdp_md *ctx, struct packet *p __nonnull_arg)
 {
 	__u32 end = p->l2 + p->l3_bytes;
 	__u32 at = p->l4;

@@ -11,22 +11,22 @@
  * are octets in network order, numbers are the machine's.
  */
 
-#define MAX_PORTS	 32
-#define MAX_PREF64	 8
-#define MAX_EAM_LENGTHS	 128
-#define MAX_OWN_IPV6	 64
-#define MAX_RFC6791	 16
-#define NEXT_HOP_SLOTS	 4096
-#define TRIE_LINE	 16
-#define TRIE_CHUNK_FLAG	 0x80000000u
-#define NO_PREF64	 0xff
-#define COPY_OCTET	 0xffff
+#define MAX_PORTS        32
+#define MAX_PREF64       8
+#define MAX_EAM_LENGTHS  128
+#define MAX_OWN_IPV6     64
+#define MAX_RFC6791      16
+#define NEXT_HOP_SLOTS   4096
+#define TRIE_LINE        16
+#define TRIE_CHUNK_FLAG  0x80000000u
+#define NO_PREF64        0xff
+#define COPY_OCTET       0xffff
 #define EAM_BUCKET_SLOTS 8
 
 struct port {
 	__u8 mac[6];
-	__u16 vlan_id; /* 0: untagged */
-	__u32 ifindex; /* what the FIB calls it */
+	__u16 vlan_id;     /* 0: untagged */
+	__u32 ifindex;     /* what the FIB calls it */
 	__u32 out_ifindex; /* where frames leave: the parent of a VLAN interface */
 	__u16 mtu;
 	__u8 has_ipv4;
@@ -56,17 +56,17 @@ struct settings {
 	__u32 eam_length_count;
 	__u32 eam_bucket_mask;
 	__u8 eam_length[MAX_EAM_LENGTHS]; /* distinct IPv6 prefix lengths, longest first */
-	__u8 eam_host4; /* some EAM entry has its hosts on the IPv4 side */
-	__u8 eam_in_pref64; /* some EAM entry's IPv6 prefix overlaps a pref64 */
+	__u8 eam_host4;                   /* some EAM entry has its hosts on the IPv4 side */
+	__u8 eam_in_pref64;               /* some EAM entry's IPv6 prefix overlaps a pref64 */
 	__u8 flow_label_hash;
 	__u8 compute_udp_checksum;
 	__u16 traffic_class; /* COPY_OCTET or a fixed octet */
 	__u16 tos;
 	__u32 lowest_ipv6_mtu;
-	__u32 icmp_error_rate; /* a second and CPU */
-	__u32 hz; /* jiffies a second */
+	__u32 icmp_error_rate;   /* a second and CPU */
+	__u32 hz;                /* jiffies a second */
 	__u32 heartbeat_jiffies; /* how old a heartbeat may be */
-	__u32 id_key[2]; /* secret of the IPv4 identifications */
+	__u32 id_key[2];         /* secret of the IPv4 identifications */
 	__u32 own_ipv6_count;
 	__u32 rfc6791_count; /* ranges */
 	__u32 rfc6791_total; /* addresses */
@@ -83,9 +83,9 @@ struct settings {
 enum range_kind {
 	RANGE_UNMAPPED = 0,
 	RANGE_OUTSIDE = 1, /* some pref64 stands for it */
-	RANGE_HOST6 = 2, /* inside, under host_pref64 */
-	RANGE_EAM6 = 3, /* inside, by EAM */
-	RANGE_EAM4 = 4, /* outside, by EAM */
+	RANGE_HOST6 = 2,   /* inside, under host_pref64 */
+	RANGE_EAM6 = 3,    /* inside, by EAM */
+	RANGE_EAM4 = 4,    /* outside, by EAM */
 };
 
 enum range_class {
@@ -96,20 +96,19 @@ enum range_class {
 
 /* What a set of IPv4 addresses is. An EAM entry is one such set. */
 struct range {
-	__u8 ipv6[16]; /* EAM: the IPv6 prefix */
-	__u8 ipv6_mask[16];
-	__u32 ipv4; /* EAM: the IPv4 prefix, as a number */
-	__u32 suffix_mask; /* EAM: the bits of the IPv4 suffix */
-	__u8 shift; /* EAM: how far left of the end the suffix stands in the IPv6 address */
-	__u8 kind; /* enum range_kind */
-	__u8 class; /* enum range_class */
-	__u8 covers; /* bit i: the ipv4_ranges of pref64 i hold it */
+	__u8 ipv6[16];      /* EAM: the IPv6 prefix */
+	__u32 ipv4;         /* EAM: the IPv4 prefix, as a number */
+	__u32 suffix_mask;  /* EAM: the bits of the IPv4 suffix */
+	__u8 shift;         /* EAM: how far left of the end the suffix stands in the IPv6 address */
+	__u8 kind;          /* enum range_kind */
+	__u8 class;         /* enum range_class */
+	__u8 covers;        /* bit i: the ipv4_ranges of pref64 i hold it */
 	__u8 source_pref64; /* the one that stands for it as a source, or NO_PREF64 */
 	__u8 host_pref64;
 	__u8 non_global; /* the well-known prefix does not carry it */
-	__u8 own_ipv4; /* an IPv4 address of the box */
+	__u8 own_ipv4;   /* an IPv4 address of the box */
 	__u8 ipv6_length;
-	__u8 pad[15];
+	__u8 pad[31];
 };
 
 /* Sixteen leaves or chunk numbers of the IPv4 trie: one cache line. */
@@ -137,18 +136,18 @@ struct next_hop {
 	__u64 key[2];
 	__u32 generation;
 	__u32 out_ifindex;
-	__u64 filled; /* jiffies */
+	__u64 filled;  /* jiffies */
 	__u8 macs[12]; /* destination, source: as they stand in the frame */
 	__u16 mtu;
 	__u16 vlan_id;
 	__u8 split; /* hosts of this block have next hops of their own */
-	__u8 port; /* index of the egress in settings.ports */
+	__u8 port;  /* index of the egress in settings.ports */
 	__u8 pad[14];
 };
 
 struct next_hop_key {
 	__u32 ifindex;
-	__u32 family; /* 4 or 6 */
+	__u32 family;     /* 4 or 6 */
 	__u8 address[16]; /* IPv4 in the first four octets */
 };
 

@@ -16,7 +16,7 @@
 #define LIMIT_IPV4 576
 
 /* The sum over octets [from, to) of the message; zeroes what pads it to four octets. */
-static __noinline __s64 csum_message(struct scratch *s, __u32 from, __u32 to)
+__noinline __s64 csum_message(struct scratch *s __nonnull_arg, __u32 from, __u32 to)
 {
 	__s64 sum = 0;
 
@@ -58,8 +58,8 @@ static __always_inline int quote(struct xdp_md *ctx, struct scratch *s, __u32 at
 }
 
 /* Puts total octets of message behind a new Ethernet header, in the place of the packet. */
-static __noinline int replace_packet(struct xdp_md *ctx, struct packet *p, struct scratch *s,
-				     struct next_hop *n, __u32 type_total)
+__noinline int replace_packet(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+			      struct scratch *s __nonnull_arg, struct next_hop *n, __u32 type_total)
 {
 	__u32 total = type_total & 0xffff;
 	int reason;

@@ -4,6 +4,7 @@
 
 #include "base.bpf.h"
 #include "counters.bpf.h"
+#include "scratch.bpf.h"
 
 /*
  * Where a translated packet goes next. The FIB helper alone costs more than a packet may, so each
@@ -19,7 +20,7 @@
 #define NEXT_HOP_SECONDS  10
 
 /* Not yet in the UAPI headers of the oldest build host. */
-#define FIB_BLACKHOLE	BPF_FIB_LKUP_RET_BLACKHOLE
+#define FIB_BLACKHOLE    BPF_FIB_LKUP_RET_BLACKHOLE
 #define FIB_NO_NEIGHBOUR BPF_FIB_LKUP_RET_NO_NEIGH
 
 struct {
@@ -40,15 +41,6 @@ struct {
 
 /* The key of a destination: IPv4 ones stand under ffff::/16, where no IPv6 unicast is. */
 #define IPV4_KEY_HIGH (~0ULL)
-
-struct next_hop_query {
-	__u64 key[2];
-	__u64 block[2];
-	struct addr6 source; /* IPv4 in the low half of q[1] */
-	__u32 ifindex;
-	__u8 proto;
-	__u8 tos;
-};
 
 static __always_inline __u32 next_hop_slot(__u64 hi, __u64 lo)
 {
@@ -106,25 +98,31 @@ static __always_inline __u32 port_of_egress(__u32 ifindex)
 	return NO_PORT;
 }
 
-static __always_inline void note_used(__u32 ifindex, __u32 family, const void *address, __u64 now)
+static __always_inline void note_used(struct scratch *s, __u32 ifindex, __u32 family,
+				      const void *address, __u64 now)
 {
-	struct next_hop_key key = {.ifindex = ifindex, .family = family};
+	struct next_hop_key *key = &s->used;
 
+	__builtin_memset(key, 0, sizeof(*key));
+	key->ifindex = ifindex;
+	key->family = family;
 	if (family == 4)
-		__builtin_memcpy(key.address, address, 4);
+		__builtin_memcpy(key->address, address, 4);
 	else
-		__builtin_memcpy(key.address, address, 16);
-	bpf_map_update_elem(&next_hops_used, &key, &now, BPF_ANY);
+		__builtin_memcpy(key->address, address, 16);
+	bpf_map_update_elem(&next_hops_used, key, &now, BPF_ANY);
 }
 
 /*
  * Asks the FIB and keeps the answer. Returns REASON_NONE with *slot set, or why XDP cannot send:
  * REASON_UP_*, REASON_ROUTE_BLACKHOLE. *mtu is the route's wherever a route is known, else 0.
  */
-static __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p, struct next_hop_query *q,
-				   __u32 *slot, __u32 *mtu)
+__noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+			    struct next_hop_query *q __nonnull_arg, __u32 *slot __nonnull_arg,
+			    __u32 *mtu __nonnull_arg)
 {
-	struct bpf_fib_lookup fib = {};
+	struct scratch *s = get_scratch();
+	struct bpf_fib_lookup *fib;
 	const volatile struct port *egress;
 	__u32 generation = runtime.generation;
 	__u64 now = bpf_jiffies64();
@@ -139,41 +137,45 @@ static __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p, struct 
 	/* The generation is read before the FIB: a change between the two makes the entry old. */
 	barrier();
 	count_reason(p, keep ? REASON_NEXT_HOP_REFILLED : REASON_NEXT_HOP_UNCACHED);
-	fib.ifindex = q->ifindex;
-	fib.l4_protocol = q->proto;
+	if (!s)
+		return REASON_UP_ROUTE;
+	fib = &s->fib;
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = q->ifindex;
+	fib->l4_protocol = q->proto;
 	if (ipv4) {
-		fib.family = 2; /* AF_INET */
-		fib.tos = q->tos;
-		fib.ipv4_src = q->source.q[1];
-		fib.ipv4_dst = q->key[1];
+		fib->family = 2; /* AF_INET */
+		fib->tos = q->tos;
+		fib->ipv4_src = q->source.q[1];
+		fib->ipv4_dst = q->key[1];
 	} else {
-		fib.family = 10; /* AF_INET6 */
-		__builtin_memcpy(fib.ipv6_src, &q->source, 16);
-		__builtin_memcpy(fib.ipv6_dst, q->key, 16);
+		fib->family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib->ipv6_src, &q->source, 16);
+		__builtin_memcpy(fib->ipv6_dst, q->key, 16);
 	}
-	answer = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	answer = bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
 	*mtu = 0;
 	if (answer == FIB_BLACKHOLE)
 		return REASON_ROUTE_BLACKHOLE;
 	if (answer != BPF_FIB_LKUP_RET_SUCCESS && answer != FIB_NO_NEIGHBOUR)
 		return REASON_UP_ROUTE;
-	p->egress = port_of_egress(fib.ifindex);
+	p->egress = port_of_egress(fib->ifindex);
 	if (p->egress == NO_PORT)
 		return REASON_UP_EGRESS_NOT_OURS;
 	egress = &settings.ports[p->egress & (MAX_PORTS - 1)];
-	if (fib.family == 2)
-		note_used(fib.ifindex, 4, &fib.ipv4_dst, now);
+	if (fib->family == 2)
+		note_used(s, fib->ifindex, 4, &fib->ipv4_dst, now);
 	else
-		note_used(fib.ifindex, 6, fib.ipv6_dst, now);
+		note_used(s, fib->ifindex, 6, fib->ipv6_dst, now);
 	if (answer == FIB_NO_NEIGHBOUR) {
 		*mtu = egress->mtu;
 		return REASON_UP_NEIGHBOUR_UNKNOWN;
 	}
 	/* The helper leaves the gateway in the destination, or the destination if it is on link. */
 	if (ipv4)
-		gateway = fib.family != 2 || fib.ipv4_dst != (__be32)q->key[1];
+		gateway = fib->family != 2 || fib->ipv4_dst != (__be32)q->key[1];
 	else
-		gateway = __builtin_memcmp(fib.ipv6_dst, q->key, 16) != 0;
+		gateway = __builtin_memcmp(fib->ipv6_dst, q->key, 16) != 0;
 	key[0] = gateway ? q->block[0] : q->key[0];
 	key[1] = gateway ? q->block[1] : q->key[1];
 	n = keep ? next_hop_place(key, generation) : next_hop_at(overflow);
@@ -186,10 +188,10 @@ static __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p, struct 
 	n->out_ifindex = egress->out_ifindex;
 	n->vlan_id = egress->vlan_id;
 	n->port = p->egress;
-	n->mtu = fib.mtu_result && fib.mtu_result < egress->mtu ? fib.mtu_result : egress->mtu;
+	n->mtu = fib->mtu_result && fib->mtu_result < egress->mtu ? fib->mtu_result : egress->mtu;
 	n->split = 0;
-	__builtin_memcpy(n->macs, fib.dmac, 6);
-	__builtin_memcpy(n->macs + 6, fib.smac, 6);
+	__builtin_memcpy(n->macs, fib->dmac, 6);
+	__builtin_memcpy(n->macs + 6, fib->smac, 6);
 	*mtu = n->mtu;
 	if (!keep) {
 		*slot = NEXT_HOP_OVERFLOW;
@@ -206,8 +208,8 @@ static __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p, struct 
 		}
 	}
 	overflow = next_hop_slot(key[0], key[1]);
-	*slot = next_hop_at(overflow % NEXT_HOP_SLOTS) == n ? overflow % NEXT_HOP_SLOTS :
-							      (overflow >> 12) % NEXT_HOP_SLOTS;
+	*slot = next_hop_at(overflow % NEXT_HOP_SLOTS) == n ? overflow % NEXT_HOP_SLOTS
+							    : (overflow >> 12) % NEXT_HOP_SLOTS;
 	return REASON_NONE;
 }
 
@@ -255,7 +257,7 @@ static __always_inline void query_ipv6(struct next_hop_query *q, const struct pa
 	q->key[0] = destination->q[0];
 	q->key[1] = destination->q[1];
 	q->source = *source;
-	q->ifindex = p->port->ifindex;
+	q->ifindex = port_of(p)->ifindex;
 	q->proto = p->proto;
 	q->tos = 0;
 }
@@ -267,7 +269,7 @@ static __always_inline void query_ipv4(struct next_hop_query *q, const struct pa
 	q->key[1] = destination;
 	q->source.q[0] = 0;
 	q->source.q[1] = source;
-	q->ifindex = p->port->ifindex;
+	q->ifindex = port_of(p)->ifindex;
 	q->proto = p->proto;
 	q->tos = p->tos;
 }

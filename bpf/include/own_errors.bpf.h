@@ -46,7 +46,7 @@ static __always_inline bool take_error_token(void)
 }
 
 /* Turns the packet into the error and gives the reason that it was, or was not, sent. */
-static __noinline int build_own_error(struct xdp_md *ctx, struct packet *p, bool ipv4)
+__noinline int build_own_error(struct xdp_md *ctx, struct packet *p __nonnull_arg, bool ipv4)
 {
 	struct scratch *s = get_scratch();
 	const __u32 head = (ipv4 ? sizeof(struct ipv4_head) : sizeof(struct ipv6_head)) +
@@ -70,7 +70,7 @@ static __noinline int build_own_error(struct xdp_md *ctx, struct packet *p, bool
 		    icmp_type_is_error(about, ipv4))
 			return REASON_ERROR_SUPPRESSED;
 	}
-	if (ipv4 ? !p->port->has_ipv4 : !p->port->has_ipv6)
+	if (ipv4 ? !port_of(p)->has_ipv4 : !port_of(p)->has_ipv6)
 		return REASON_NO_OWN_ADDRESS;
 	quoted = p->l3_bytes < limit - head ? p->l3_bytes : limit - head;
 	total = head + quoted;
@@ -93,7 +93,7 @@ static __noinline int build_own_error(struct xdp_md *ctx, struct packet *p, bool
 		ip->ttl = OWN_ERROR_HOP_LIMIT;
 		ip->protocol = IPPROTO_ICMP;
 		ip->checksum = 0;
-		ip->source = *(const volatile __be32 *)p->port->ipv4;
+		ip->source = *(const volatile __be32 *)port_of(p)->ipv4;
 		ip->destination = about->source;
 		ip->checksum = ~csum_ipv4_head(ip);
 		icmp = (void *)(ip + 1);
@@ -110,8 +110,8 @@ static __noinline int build_own_error(struct xdp_md *ctx, struct packet *p, bool
 		ip->payload_length = bpf_htons(total - sizeof(*ip));
 		ip->next_header = NEXT_ICMPV6;
 		ip->hop_limit = OWN_ERROR_HOP_LIMIT;
-		ip->source.q[0] = *(const volatile __u64 *)p->port->ipv6;
-		ip->source.q[1] = *(const volatile __u64 *)(p->port->ipv6 + 8);
+		ip->source.q[0] = *(const volatile __u64 *)port_of(p)->ipv6;
+		ip->source.q[1] = *(const volatile __u64 *)(port_of(p)->ipv6 + 8);
 		ip->destination = to;
 		icmp = (void *)(ip + 1);
 	}

@@ -20,7 +20,8 @@
  */
 
 static __always_inline __be32 class_and_label(const struct packet *p, const struct addr6 *source,
-					      const struct addr6 *destination, __u32 tos, __u32 ports)
+					      const struct addr6 *destination, __u32 tos,
+					      __u32 ports)
 {
 	__u32 label = 0;
 
@@ -127,8 +128,7 @@ static __always_inline int ipv4_to_ipv6(struct xdp_md *ctx, struct packet *p, __
 			reason = compute_udp(ctx, p, addresses);
 		else
 			reason = update_upper(
-				ctx, p,
-				csum_change((__u64)source4 + destination4, addresses),
+				ctx, p, csum_change((__u64)source4 + destination4, addresses),
 				addresses + csum_pseudo(p->payload, NEXT_ICMPV6), true);
 		if (reason)
 			return reason;
@@ -230,8 +230,7 @@ static __always_inline int ipv6_to_ipv4(struct xdp_md *ctx, struct packet *p,
 		return REASON_NO_ROOM;
 	if (likely(p->upper)) {
 		addresses = csum_addr6(source) + csum_addr6(destination);
-		reason = update_upper(ctx, p,
-				      csum_change(addresses, (__u64)source4 + destination4),
+		reason = update_upper(ctx, p, csum_change(addresses, (__u64)source4 + destination4),
 				      addresses + csum_pseudo(p->payload, NEXT_ICMPV6), false);
 		if (reason)
 			return reason;

@@ -7,19 +7,19 @@
 
 /* The upper layer: what is refused in it, and how its checksum follows (docs/translation.md 4). */
 
-#define ICMP_ECHO_REPLY	       0
-#define ICMP_UNREACHABLE       3
-#define ICMP_SOURCE_QUENCH     4
-#define ICMP_REDIRECT_ROUTE    5
-#define ICMP_ECHO_REQUEST      8
-#define ICMP_TIME_OVER	       11
-#define ICMP_BAD_PARAMETER     12
-#define ICMPV6_UNREACHABLE     1
-#define ICMPV6_TOO_BIG	       2
-#define ICMPV6_TIME_OVER       3
-#define ICMPV6_BAD_PARAMETER   4
-#define ICMPV6_ECHO_REQUESTED  128
-#define ICMPV6_ECHO_REPLIED    129
+#define ICMP_ECHO_REPLY       0
+#define ICMP_UNREACHABLE      3
+#define ICMP_SOURCE_QUENCH    4
+#define ICMP_REDIRECT_ROUTE   5
+#define ICMP_ECHO_REQUEST     8
+#define ICMP_TIME_OVER        11
+#define ICMP_BAD_PARAMETER    12
+#define ICMPV6_UNREACHABLE    1
+#define ICMPV6_TOO_BIG        2
+#define ICMPV6_TIME_OVER      3
+#define ICMPV6_BAD_PARAMETER  4
+#define ICMPV6_ECHO_REQUESTED 128
+#define ICMPV6_ECHO_REPLIED   129
 
 static __always_inline bool icmp_type_is_error(__u8 type, bool ipv4)
 {
@@ -148,9 +148,9 @@ static __always_inline int update_upper(struct xdp_md *ctx, const struct packet 
 		old = *(__be16 *)icmp;
 		icmp->type = p->icmp_type;
 		new = *(__be16 *)icmp;
-		icmp->checksum = csum_updated(icmp->checksum,
-					      ipv4 ? csum_change(old, new + pseudo) :
-						     csum_change(old + pseudo, new));
+		icmp->checksum =
+			csum_updated(icmp->checksum, ipv4 ? csum_change(old, new + pseudo)
+							  : csum_change(old + pseudo, new));
 	}
 	return REASON_NONE;
 }
