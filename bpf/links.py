@@ -1,6 +1,7 @@
 """Links: an XDP program bound to a device, replaceable at once, outliving us when pinned."""
 
 import errno
+import socket
 from ctypes import byref, sizeof
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,15 +112,23 @@ def attached_xdp(ifindex: int) -> XdpAttachment | None:
     return XdpAttachment(number, options.attach_mode == _MODE_GENERIC) if number else None
 
 
+def _exists(ifindex: int) -> bool:
+    try:
+        socket.if_indextoname(ifindex)
+    except OSError:
+        return False
+    return True
+
+
 def _attach_error(number: int, program: Program, ifindex: int, generic: bool) -> BpfError:
     mode = "generic" if generic else "native"
     what = f"cannot attach {program.name} to device {ifindex} by {mode} XDP: {error_name(number)}"
+    if not _exists(ifindex):
+        return BpfError(f"there is no device {ifindex} in this network namespace")
     if number == errno.EOPNOTSUPP and not generic:
         return BpfError(
             f"the driver of device {ifindex} has no native XDP", "set `generic: true` for it"
         )
-    if number == errno.ENODEV:
-        return BpfError(f"there is no device {ifindex} in this network namespace")
     if number == errno.EBUSY:
         try:
             other = attached_xdp(ifindex)

@@ -42,7 +42,10 @@ class MapType(IntEnum):
     @classmethod
     def label(cls, number: int) -> str:
         """A name for any type, also one not listed here."""
-        return cls(number).name.lower() if number in cls else f"type {number}"
+        try:
+            return cls(number).name.lower()
+        except ValueError:
+            return f"type {number}"
 
 
 _PER_CPU = (MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH)

@@ -105,8 +105,9 @@ class Program(Handle):
         ``live_frames``: what it says is done: frames are really sent, redirected or passed up;
         nothing comes back, ``batch_size`` frames (64 if 0, at most 256) go at once.
         ``linear_bytes``: how much of the frame lies in the first buffer, the rest being
-        fragments (Linux 6.18; a program of ``xdp.frags``). Without it, what exceeds a page
-        (about 3,500 bytes) is fragments on every kernel.
+        fragments (Linux 6.18). Without it, what exceeds a page (3,520 bytes on x86-64) is
+        fragments on every kernel. Only programs of ``xdp.frags`` should see such frames; the
+        kernel runs the others too.
         ``data_out_size``: room for the outcome; 512 bytes more than ``data_in`` if None.
         ``cpu``: run there.
         """
@@ -134,8 +135,8 @@ class Program(Handle):
         check(
             result,
             f"run program {self.name} on {len(data_in)} bytes (device {ingress_ifindex})",
-            "14 bytes at least; the device must be in this namespace; more than a page needs "
-            "a program of xdp.frags; ENOSPC: the outcome is larger than data_out_size",
+            "14 bytes at least; the device must be in this namespace; ENOSPC: the outcome is "
+            "larger than data_out_size",
         )
         received = out.raw[: options.data_size_out] if room else b""
         meta = context_out.data
