@@ -61,15 +61,14 @@ def up(name: str, pods: int, bare: bool) -> None:
 
 @lab.command()
 @name_option
-@pods_option
 @click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
 @click.pass_context
-def demo(context: click.Context, name: str, pods: int, keep: bool) -> None:
+def demo(context: click.Context, name: str, keep: bool) -> None:
     """Shows the main job step by step in a lab of its own, with real commands."""
     from appliance.lab.demo import show
 
     console = Console(highlight=False)
-    made = start_with_progress(console, name, pods)
+    made = start_with_progress(console, name, pods=2)
     passed = False
     try:
         passed = show(made, console)

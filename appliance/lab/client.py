@@ -16,6 +16,7 @@ from appliance.lab import protocol, syscalls
 from appliance.lab.enter import Door
 from appliance.lab.errors import LabError
 from appliance.lab.holder import KEEP, environment
+from appliance.lab.plan import Plan, standard
 
 DOWN_SECONDS = 10
 
@@ -56,6 +57,10 @@ class Lab:
     @property
     def nodes(self) -> list[str]:
         return list(self.facts["nodes"])
+
+    @property
+    def plan(self) -> Plan:
+        return standard(pods=self.facts["pods"], product=self.facts["product"])
 
     def describe(self) -> dict[str, Any]:
         """What the holder says now: programs running and ended."""
