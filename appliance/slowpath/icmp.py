@@ -4,10 +4,11 @@ Both functions take the ICMP header of an error and what it quotes, and give the
 type, code and second word; what has no counterpart is refused.
 """
 
-from appliance.slowpath.headers import Header
+from appliance.slowpath.headers import ICMP, ICMPV6, Header
 from appliance.slowpath.verdict import Context, ErrorMessage, Reason, Refusal
 
 IPV4_ERRORS = frozenset((3, 4, 5, 11, 12))
+FIRST_INFORMATIONAL = 128  # of ICMPv6 types; those below are errors
 TRANSLATED_IPV4_ERRORS = frozenset((3, 11, 12))
 TRANSLATED_IPV6_ERRORS = frozenset((1, 2, 3, 4))
 
@@ -40,14 +41,15 @@ MOST_IPV4 = 0xFFFF
 
 
 def is_ipv4_error(header: Header, payload: bytes | bytearray) -> bool:
-    return header.protocol == 1 and not header.offset and payload[:1] in _IPV4_ERROR_BYTES
+    return _at_start(header, payload, ICMP) and payload[0] in IPV4_ERRORS
 
 
 def is_ipv6_error(header: Header, payload: bytes | bytearray) -> bool:
-    return header.protocol == 58 and not header.offset and len(payload) > 0 and payload[0] < 128
+    return _at_start(header, payload, ICMPV6) and payload[0] < FIRST_INFORMATIONAL
 
 
-_IPV4_ERROR_BYTES = frozenset(bytes((kind,)) for kind in IPV4_ERRORS)
+def _at_start(header: Header, payload: bytes | bytearray, protocol: int) -> bool:
+    return header.protocol == protocol and not header.offset and len(payload) > 0
 
 
 def to_ipv6(icmp: bytes | bytearray, inner_total: int, context: Context) -> ErrorMessage:

@@ -16,12 +16,12 @@ from appliance.slowpath.headers import (
     IPV6_HEADER,
     Header,
 )
-from appliance.slowpath.icmp import IPV4_ERRORS, MOST_IPV4
+from appliance.slowpath.icmp import FIRST_INFORMATIONAL, IPV4_ERRORS, MOST_IPV4
 from appliance.slowpath.verdict import Reason, Refusal
 
 UNFRAGMENTED_IPV4 = 1260  # longer IPv4 packets made from IPv6 say "do not fragment" (RFC 7915, 5.1)
 
-_IPV6_ERRORS = frozenset(range(128))
+_IPV6_ERRORS = frozenset(range(FIRST_INFORMATIONAL))
 
 
 def to_ipv6(

@@ -12,7 +12,7 @@ from appliance.slowpath.headers import (
     IPV6_HEADER,
     ROUTING,
 )
-from appliance.slowpath.icmp import IPV4_ERRORS
+from appliance.slowpath.icmp import FIRST_INFORMATIONAL, IPV4_ERRORS
 from appliance.slowpath.verdict import ErrorMessage
 
 MOST_IPV4_BYTES = 576
@@ -63,7 +63,9 @@ def may_answer_ipv6(packet: bytes) -> bool:
         position += length
     if position > end:
         return False
-    return protocol != ICMPV6 or (position + _ICMP_HEADER <= end and packet[position] >= 128)
+    return protocol != ICMPV6 or (
+        position + _ICMP_HEADER <= end and packet[position] >= FIRST_INFORMATIONAL
+    )
 
 
 def to_ipv4_sender(packet: bytes, message: ErrorMessage, own: int) -> bytes:
