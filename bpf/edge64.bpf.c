@@ -28,7 +28,7 @@ static __always_inline int handle_ipv4(struct xdp_md *ctx, struct packet *p)
 	if ((void *)(ip + 1) > packet_end(ctx))
 		return verdict_pass(p);
 	to = range_of(ip->destination);
-	if (!to || !is_inside(to))
+	if (!to || !is_inside(to) || to->own_ipv4)
 		return verdict_pass(p);
 	reason = ipv4_to_ipv6(ctx, p, ip->source, ip->destination, to, &action);
 	return end(ctx, p, reason, action, true);

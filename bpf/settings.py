@@ -75,12 +75,23 @@ def settings_for(
         "rfc6791_total": sum(each["count"] for each in pool),
         "rfc6791_ipv6": translation.rfc6791_ipv6.packed if translation.rfc6791_ipv6 else bytes(16),
         "has_rfc6791_ipv6": translation.rfc6791_ipv6 is not None,
+        "special_mapped": _special_mapped(translation, own),
         "rfc6791": _padded(pool, MAX_RFC6791, {"first": 0, "count": 0}),
         "own_ipv6": _padded(own_ipv6, MAX_OWN_IPV6, bytes(16)),
         "pref64": _padded([_pref64(each) for each in tables.pref64], MAX_PREF64, _NO_PREF64),
         "ports": [_port(placed.get(slot)) for slot in range(MAX_PORTS)],
         "port_slot": _slots(placed),
     }
+
+
+_UNUSABLE_IPV6 = tuple(map(IPv6Network, ("::/127", "fe80::/10", "ff00::/8")))
+
+
+def _special_mapped(translation: Translation, own: BoxAddresses) -> bool:
+    """Whether the datapath must look for addresses that the mappings would hide."""
+    special = [*_UNUSABLE_IPV6, *map(IPv6Network, own.ipv6)]
+    mapped = [each.prefix for each in translation.pref64] + [each.ipv6 for each in translation.eam]
+    return any(one.overlaps(other) for one in special for other in mapped)
 
 
 _NO_PREF64: dict[str, Value] = {

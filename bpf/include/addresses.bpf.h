@@ -300,6 +300,8 @@ static __always_inline int destination_of(const struct addr6 *a, struct destinat
 	struct addr6 own;
 
 	d->pref64 = pref64_of(a);
+	if (settings.special_mapped && (d->pref64 >= 0 || settings.eam_host4) && is_own_ipv6(a))
+		return DESTINATION_NATIVE;
 	if (settings.eam_in_pref64 || (d->pref64 < 0 && settings.eam_host4)) {
 		d->range = eam_of(a);
 		if (d->range) {
@@ -318,7 +320,8 @@ static __always_inline int destination_of(const struct addr6 *a, struct destinat
 		return DESTINATION_NATIVE;
 	if (is_inside(d->range)) {
 		host6_address(d->range, d->v4, &own);
-		return addr6_equal(&own, a) ? DESTINATION_NATIVE : DESTINATION_HAIRPIN;
+		if (addr6_equal(&own, a))
+			return DESTINATION_NATIVE;
 	}
 	if (unlikely(d->range->class == CLASS_MULTICAST))
 		return refuse_destination(d, REASON_MULTICAST, false, 0);
@@ -326,6 +329,8 @@ static __always_inline int destination_of(const struct addr6 *a, struct destinat
 		return refuse_destination(d, REASON_DESTINATION_NOT_TRANSLATABLE, true, 0);
 	if (unlikely(well_known_refuses(d->range, d->pref64)))
 		return refuse_destination(d, REASON_NON_GLOBAL_ADDRESS, true, 1);
+	if (is_inside(d->range))
+		return DESTINATION_HAIRPIN;
 	if (unlikely(!(d->range->covers & (1 << (d->pref64 & 7)))))
 		return refuse_destination(d, REASON_DESTINATION_NOT_TRANSLATABLE, true, 0);
 	return DESTINATION_IPV4;
@@ -341,21 +346,18 @@ static __always_inline int source_to_ipv4(const struct addr6 *a, __be32 *v4)
 	struct addr6 own;
 	int index;
 
+	if (settings.special_mapped && unlikely(is_unusable_source6(a) || is_own_ipv6(a)))
+		return REASON_SOURCE_NOT_TRANSLATABLE;
 	if (settings.eam_length_count)
 		r = eam_of(a);
 	if (r) {
 		*v4 = eam_extract(r, a);
-		if (unlikely(r->kind == RANGE_EAM4))
-			return REASON_SOURCE_SPOOFED;
-		if (unlikely(settings.own_ipv6_count && is_own_ipv6(a)))
-			return REASON_SOURCE_NOT_TRANSLATABLE;
-		return REASON_NONE;
+		return r->kind == RANGE_EAM4 ? REASON_SOURCE_SPOOFED : REASON_NONE;
 	}
-	if (unlikely(is_unusable_source6(a) || is_own_ipv6(a)))
-		return REASON_SOURCE_NOT_TRANSLATABLE;
 	index = pref64_of(a);
 	if (index < 0)
-		return REASON_SOURCE_UNMAPPED;
+		return is_unusable_source6(a) || is_own_ipv6(a) ? REASON_SOURCE_NOT_TRANSLATABLE
+								: REASON_SOURCE_UNMAPPED;
 	*v4 = pref64_extract(index, a);
 	r = range_of(*v4);
 	if (!r || !is_inside(r))

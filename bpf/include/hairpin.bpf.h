@@ -41,43 +41,52 @@ static __always_inline int check_upper_hairpin(struct xdp_md *ctx, struct packet
 	return p->fragment == FRAGMENT_WHOLE ? REASON_NONE : REASON_FRAGMENTED_ICMP;
 }
 
-/* The quoted packet of an error changes its addresses, and the error's checksum follows. */
-__noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p __nonnull_arg,
-			     struct scratch *s __nonnull_arg, __u32 outer_change)
+/* Reads the packet that an error quotes, and maps its addresses: opposite roles. */
+__noinline int hairpin_read_inner(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+				  struct scratch *s __nonnull_arg)
 {
-	struct hairpin *h = &s->hairpin;
 	struct addr6 *source = &s->addresses[0], *destination = &s->addresses[1];
-	struct addr6 *addresses = &s->addresses[2];
 	struct inner *in = &s->inner;
-	struct range *r;
-	__u32 at = p->l4 + sizeof(struct icmp_head), loaded, csum_at = 0, change;
-	__be16 checksum, old = 0, new = 0;
+	struct destination to;
+	__u32 loaded;
 	__be32 v4;
 	__u8 type;
 	int reason;
 
-	if (bpf_xdp_load_bytes(ctx, p->l4, &type, 1) || type < ICMPV6_UNREACHABLE ||
-	    type > ICMPV6_BAD_PARAMETER)
-		return REASON_ICMP_NOT_TRANSLATABLE;
 	loaded = load_inner(ctx, p, s, in);
 	reason = read_inner_ipv6(s, in, loaded);
 	if (reason)
 		return reason;
 	*source = ((struct ipv6_head *)s->chunk)->source;
 	*destination = ((struct ipv6_head *)s->chunk)->destination;
-	if (pref64_of(source) != h->pref64)
+	if (destination_of(source, &to) != DESTINATION_HAIRPIN || to.pref64 != s->hairpin.pref64)
 		return REASON_INNER_NOT_TRANSLATABLE;
-	v4 = pref64_extract(h->pref64, source);
-	r = range_of(v4);
-	if (!r || !is_inside(r))
-		return REASON_INNER_NOT_TRANSLATABLE;
-	host6_address(r, v4, &addresses[0]);
+	host6_address(to.range, to.v4, &s->addresses[2]);
 	if (source_to_ipv4(destination, &v4))
 		return REASON_INNER_NOT_TRANSLATABLE;
-	pref64_embed(h->pref64, v4, &addresses[1]);
-	in->change = csum_change(csum_addr6(source) + csum_addr6(destination),
-				 csum_addr6(&addresses[0]) + csum_addr6(&addresses[1]));
+	pref64_embed(s->hairpin.pref64, v4, &s->addresses[3]);
+	if (in->proto == NEXT_ICMPV6 && in->fragment == FRAGMENT_WHOLE) {
+		if (!in->l4_bytes ||
+		    bpf_xdp_load_bytes(ctx, p->l4 + sizeof(struct icmp_head) + in->l4, &type, 1))
+			return REASON_INNER_NOT_TRANSLATABLE;
+		if (icmp_type_is_error(type, false))
+			return REASON_ICMP_ERROR_IN_ERROR;
+		if (type != ICMPV6_ECHO_REQUESTED && type != ICMPV6_ECHO_REPLIED)
+			return REASON_INNER_NOT_TRANSLATABLE;
+	}
+	return REASON_NONE;
+}
 
+/* Writes what hairpin_read_inner found; the checksum of the error follows. */
+__noinline int hairpin_write_inner(struct xdp_md *ctx, struct packet *p __nonnull_arg,
+				   struct scratch *s __nonnull_arg, __u32 outer_change)
+{
+	struct inner *in = &s->inner;
+	__u32 at = p->l4 + sizeof(struct icmp_head), csum_at = 0, inner_change;
+	__be16 checksum, old = 0, new = 0;
+
+	inner_change = csum_change(csum_addr6(&s->addresses[0]) + csum_addr6(&s->addresses[1]),
+				   csum_addr6(&s->addresses[2]) + csum_addr6(&s->addresses[3]));
 	if (in->fragment != FRAGMENT_REST) {
 		switch (in->proto) {
 		case IPPROTO_TCP:
@@ -90,9 +99,6 @@ __noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 			break;
 		case NEXT_ICMPV6:
 			csum_at = 2;
-			if (in->l4_bytes && !bpf_xdp_load_bytes(ctx, at + in->l4, &type, 1) &&
-			    icmp_type_is_error(type, false))
-				return REASON_ICMP_ERROR_IN_ERROR;
 		}
 	}
 	if (csum_at && in->l4_bytes >= csum_at + 2) {
@@ -100,18 +106,18 @@ __noinline int hairpin_inner(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 			return REASON_INNER_INVALID;
 		new = old;
 		if (old || in->proto != IPPROTO_UDP)
-			new = csum_updated(old, in->change);
-		if (!new && in->proto == IPPROTO_UDP && old)
+			new = csum_updated(old, inner_change);
+		if (!new && (in->proto == PROTO_UDPLITE || (in->proto == IPPROTO_UDP && old)))
 			new = 0xffff;
 		if (bpf_xdp_store_bytes(ctx, at + in->l4 + csum_at, &new, 2))
 			return REASON_INNER_INVALID;
 	}
-	if (bpf_xdp_store_bytes(ctx, at + offsetof(struct ipv6_head, source), addresses,
-				2 * sizeof(*addresses)) ||
+	if (bpf_xdp_store_bytes(ctx, at + offsetof(struct ipv6_head, source), &s->addresses[2],
+				2 * sizeof(s->addresses[2])) ||
 	    bpf_xdp_load_bytes(ctx, p->l4 + 2, &checksum, 2))
 		return REASON_INNER_INVALID;
-	change = csum_fold((__u64)outer_change + in->change + csum_change(old, new));
-	checksum = csum_updated(checksum, change);
+	checksum = csum_updated(
+		checksum, csum_fold((__u64)outer_change + inner_change + csum_change(old, new)));
 	return bpf_xdp_store_bytes(ctx, p->l4 + 2, &checksum, 2) ? REASON_INNER_INVALID
 								 : REASON_NONE;
 }
@@ -132,11 +138,16 @@ __noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 	if (reason) {
 		if (reason != REASON_SOURCE_UNMAPPED)
 			return reason;
+		if (walk)
+			return walk;
 		if (!is_icmp_error(ctx, p, false))
 			return refuse(p, reason, 1, 5, 0);
-		source4 = rfc6791_ipv4(&h->source);
-		if (!source4 && unmapped_source4(p, &source4))
-			return reason;
+		h->new_source = h->source; /* both ends speak IPv6 */
+	} else {
+		r = range_of(source4);
+		if (!r || well_known_refuses(r, h->pref64))
+			return REASON_NON_GLOBAL_ADDRESS;
+		pref64_embed(h->pref64, source4, &h->new_source);
 	}
 	if (walk)
 		return walk;
@@ -146,15 +157,15 @@ __noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 	reason = check_upper_hairpin(ctx, p);
 	if (reason)
 		return reason;
-	if (p->upper == UPPER_ICMP_ERROR &&
-	    !icmp_checksum_ok(ctx, p,
-			      csum_addr6(&h->source) + csum_addr6(&h->destination) +
-				      csum_pseudo(p->payload, NEXT_ICMPV6)))
-		return REASON_BAD_CHECKSUM;
-	r = range_of(source4);
-	if (!r)
-		return REASON_SOURCE_UNMAPPED;
-	pref64_embed(h->pref64, source4, &h->new_source);
+	if (p->upper == UPPER_ICMP_ERROR) {
+		if (!icmp_checksum_ok(ctx, p,
+				      csum_addr6(&h->source) + csum_addr6(&h->destination) +
+					      csum_pseudo(p->payload, NEXT_ICMPV6)))
+			return REASON_BAD_CHECKSUM;
+		reason = hairpin_read_inner(ctx, p, s);
+		if (reason)
+			return reason;
+	}
 
 	query_ipv6(q, p, &h->new_source, &h->new_destination);
 	reason = next_hop_of(ctx, p, q, &n, &mtu);
@@ -170,7 +181,7 @@ __noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 	change = csum_change(csum_addr6(&h->source) + csum_addr6(&h->destination),
 			     csum_addr6(&h->new_source) + csum_addr6(&h->new_destination));
 	if (p->upper == UPPER_ICMP_ERROR)
-		reason = hairpin_inner(ctx, p, s, change);
+		reason = hairpin_write_inner(ctx, p, s, change);
 	else
 		reason = update_upper(ctx, p, change, 0, false);
 	if (reason)

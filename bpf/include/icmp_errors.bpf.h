@@ -228,7 +228,7 @@ static __always_inline int translate_inner_upper(struct scratch *s, const struct
 		__be16 before, after;
 
 		if (!in->l4_bytes)
-			return REASON_NONE;
+			return REASON_INNER_NOT_TRANSLATABLE;
 		if (icmp_type_is_error(*type, to_ipv6))
 			return REASON_ICMP_ERROR_IN_ERROR;
 		before = *(__be16 *)type;
@@ -263,15 +263,11 @@ static __always_inline int translate_inner_upper(struct scratch *s, const struct
 	if (in->l4_bytes < csum_at + 2)
 		return REASON_NONE;
 	field = (__be16 *)(s->out + at + csum_at);
-	if (in->proto == IPPROTO_UDP) {
-		if (!*field)
-			return REASON_NONE;
-		*field = csum_updated(*field, in->change);
-		if (!*field)
-			*field = 0xffff;
-	} else {
-		*field = csum_updated(*field, in->change);
-	}
+	if (in->proto == IPPROTO_UDP && !*field)
+		return REASON_NONE;
+	*field = csum_updated(*field, in->change);
+	if (!*field && (in->proto == IPPROTO_UDP || in->proto == PROTO_UDPLITE))
+		*field = 0xffff;
 	return REASON_NONE;
 }
 
@@ -315,7 +311,7 @@ static __always_inline int read_inner_ipv4(struct scratch *s, struct inner *in, 
 	in->offset = (flags & IPV4_OFFSET) * 8;
 	in->fragment = in->offset ? FRAGMENT_REST : in->more ? FRAGMENT_FIRST : FRAGMENT_WHOLE;
 	in->id = (__u32)ip->id << 16;
-	return REASON_NONE;
+	return is_ipv6_only_protocol(in->proto) ? REASON_INNER_NOT_TRANSLATABLE : REASON_NONE;
 }
 
 static __always_inline int read_inner_ipv6(struct scratch *s, struct inner *in, __u32 loaded)
@@ -378,20 +374,19 @@ static __always_inline int read_inner_ipv6(struct scratch *s, struct inner *in, 
 	in->l4 = at;
 	in->l4_bytes = in->available - at;
 	in->payload = length - at;
+	if (type == IPPROTO_ICMP || in->payload + sizeof(struct ipv4_head) > 65535)
+		return REASON_INNER_NOT_TRANSLATABLE;
 	return REASON_NONE;
 }
 
+/* A port with an address of the family: that of the way out, or any where that is not known. */
 static __always_inline bool port_with_address(const struct packet *p, bool ipv4, __u32 *index)
 {
-	__u32 i = p->egress;
-
-	if (i < MAX_PORTS && (ipv4 ? settings.ports[i].has_ipv4 : settings.ports[i].has_ipv6)) {
-		*index = i;
-		return true;
-	}
-	for (i = 0; i < MAX_PORTS; i++) {
+	for (__u32 i = 0; i < MAX_PORTS; i++) {
 		if (i >= settings.port_count)
 			break;
+		if (p->egress != NO_PORT && p->egress != i)
+			continue;
 		if (ipv4 ? settings.ports[i].has_ipv4 : settings.ports[i].has_ipv6) {
 			*index = i;
 			return true;
@@ -411,7 +406,7 @@ static __always_inline int unmapped_source6(const struct packet *p, struct addr6
 		return REASON_NONE;
 	}
 	if (!port_with_address(p, false, &i))
-		return REASON_SOURCE_UNMAPPED;
+		return REASON_NO_OWN_ADDRESS;
 	i &= MAX_PORTS - 1;
 	source->q[0] = *(const volatile __u64 *)settings.ports[i].ipv6;
 	source->q[1] = *(const volatile __u64 *)(settings.ports[i].ipv6 + 8);
@@ -423,7 +418,7 @@ static __always_inline int unmapped_source4(const struct packet *p, __be32 *sour
 	__u32 i;
 
 	if (!port_with_address(p, true, &i))
-		return REASON_SOURCE_UNMAPPED;
+		return REASON_NO_OWN_ADDRESS;
 	*source = *(const volatile __be32 *)settings.ports[i & (MAX_PORTS - 1)].ipv4;
 	return REASON_NONE;
 }
@@ -449,14 +444,13 @@ __noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p __nonnul
 	reason = icmp_head_to_ipv6(&icmp, &icmp6);
 	if (reason)
 		return reason;
+	if (has_extension(&icmp, true))
+		return REASON_UP_SLOW_PATH;
 	if (!job->source6.q[0] && !job->source6.q[1]) {
 		reason = unmapped_source6(p, &job->source6);
 		if (reason)
 			return reason;
 	}
-	if (icmp6.type != ICMPV6_TOO_BIG && icmp6.type != ICMPV6_BAD_PARAMETER &&
-	    has_extension(&icmp, true))
-		return REASON_UP_SLOW_PATH;
 
 	loaded = load_inner(ctx, p, s, in);
 	reason = read_inner_ipv4(s, in, loaded);
@@ -488,7 +482,7 @@ __noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p __nonnul
 	in->pseudo += csum_pseudo(in->payload, NEXT_ICMPV6);
 
 	ip = (void *)(s->out + sizeof(*ip) + sizeof(icmp6));
-	ip->version_class_label = bpf_htonl(6u << 28 | (__u32)in->tos << 20);
+	ip->version_class_label = bpf_htonl(6u << 28 | tos_for_ipv6(in->tos) << 20);
 	ip->next_header = in->proto == IPPROTO_ICMP ? NEXT_ICMPV6 : in->proto;
 	ip->hop_limit = in->ttl;
 	ip->source = inner_source;
@@ -516,10 +510,7 @@ __noinline int build_error_to_ipv6(struct xdp_md *ctx, struct packet *p __nonnul
 
 	total = at + quoted_bytes;
 	ip = (void *)s->out;
-	ip->version_class_label = bpf_htonl(
-		6u << 28 |
-		(settings.traffic_class == COPY_OCTET ? p->tos : settings.traffic_class & 0xff)
-			<< 20);
+	ip->version_class_label = bpf_htonl(6u << 28 | tos_for_ipv6(p->tos) << 20);
 	ip->payload_length = bpf_htons(total - sizeof(*ip));
 	ip->next_header = NEXT_ICMPV6;
 	ip->hop_limit = n ? p->ttl - 1 : p->ttl;
@@ -560,13 +551,13 @@ __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p __nonnul
 	reason = icmp_head_to_ipv4(&icmp, &icmp4);
 	if (reason)
 		return reason;
+	if (has_extension(&icmp, false))
+		return REASON_UP_SLOW_PATH;
 	if (!job->source4) {
 		reason = unmapped_source4(p, &job->source4);
 		if (reason)
 			return reason;
 	}
-	if (has_extension(&icmp, false))
-		return REASON_UP_SLOW_PATH;
 	if (icmp.type == ICMPV6_TOO_BIG) {
 		__u32 mtu4 = job->mtu ? job->mtu : 65535, mtu6 = port_of(p)->mtu;
 		__u32 m = (__u32)icmp.rest[0] << 24 | icmp.rest[1] << 16 | icmp.rest[2] << 8 |
@@ -603,7 +594,7 @@ __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p __nonnul
 	length = in->payload + sizeof(*ip);
 	ip = (void *)(s->out + sizeof(*ip) + sizeof(icmp4));
 	ip->version_ihl = 0x45;
-	ip->tos = in->tos;
+	ip->tos = tos_for_ipv4(in->tos);
 	ip->total_length = bpf_htons(length);
 	ip->id = in->id >> 16; /* none is made up for a packet that was never sent */
 	ip->flags_offset = bpf_htons((length > 1260 && !in->has_fragment_header ? IPV4_DF : 0) |
@@ -623,6 +614,10 @@ __noinline int build_error_to_ipv4(struct xdp_md *ctx, struct packet *p __nonnul
 		return reason;
 
 	total = at + quoted_bytes;
+	if (job->mtu && total > job->mtu) {
+		job->up = REASON_UP_KERNEL_FRAGMENTS;
+		n = NULL;
+	}
 	__builtin_memcpy(s->out + sizeof(*ip), &icmp4, sizeof(icmp4));
 	sum = csum_message(s, sizeof(*ip), total);
 	if (sum < 0)

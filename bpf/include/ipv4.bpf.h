@@ -89,6 +89,13 @@ __noinline int check_options(struct xdp_md *ctx, struct packet *p __nonnull_arg)
 	return REASON_NONE;
 }
 
+/* ICMPv6 and what would be taken for extension headers on the other side. */
+static __always_inline bool is_ipv6_only_protocol(__u8 proto)
+{
+	return proto == NEXT_HOP_BY_HOP || proto == NEXT_ROUTING || proto == NEXT_FRAGMENT ||
+	       proto == NEXT_ICMPV6 || proto == NEXT_DESTINATION;
+}
+
 static __always_inline int check_ipv4(struct packet *p)
 {
 	if (unlikely(p->fragment != FRAGMENT_WHOLE)) {
@@ -97,14 +104,8 @@ static __always_inline int check_ipv4(struct packet *p)
 		if (p->more && (p->payload % 8 || !p->payload))
 			return REASON_BAD_FRAGMENT;
 	}
-	switch (p->proto) {
-	case NEXT_HOP_BY_HOP:
-	case NEXT_ROUTING:
-	case NEXT_FRAGMENT:
-	case NEXT_ICMPV6:
-	case NEXT_DESTINATION:
+	if (unlikely(is_ipv6_only_protocol(p->proto)))
 		return REASON_PROTOCOL_NOT_TRANSLATABLE;
-	}
 	if (unlikely(p->ttl <= 1))
 		return refuse(p, REASON_HOP_LIMIT, 11, 0, 0);
 	return REASON_NONE;
@@ -144,9 +145,14 @@ static __always_inline __be16 next_ipv4_id(void)
 }
 
 /* The octets of one setting: what the packet had, or the fixed one. */
-static __always_inline __u8 tos_for_ipv4(const struct packet *p)
+static __always_inline __u8 tos_for_ipv4(__u8 traffic_class)
 {
-	return settings.tos == COPY_OCTET ? p->tos : settings.tos & 0xff;
+	return settings.tos == COPY_OCTET ? traffic_class : settings.tos & 0xff;
+}
+
+static __always_inline __u32 tos_for_ipv6(__u8 tos)
+{
+	return settings.traffic_class == COPY_OCTET ? tos : settings.traffic_class & 0xff;
 }
 
 /* The IPv4 header made of an IPv6 packet, of length octets in all. */
@@ -156,7 +162,7 @@ static __always_inline void write_ipv4(struct ipv4_head *ip, const struct packet
 	bool df = length > 1260 && !p->has_fragment_header;
 
 	ip->version_ihl = 0x45;
-	ip->tos = tos_for_ipv4(p);
+	ip->tos = tos_for_ipv4(p->tos);
 	ip->total_length = bpf_htons(length);
 	ip->id = p->has_fragment_header ? p->id16 : df ? 0 : next_ipv4_id();
 	ip->flags_offset = bpf_htons((df ? IPV4_DF : 0) | (p->more ? IPV4_MF : 0) | p->offset / 8);

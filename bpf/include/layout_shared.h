@@ -72,7 +72,8 @@ struct settings {
 	__u32 rfc6791_total; /* addresses */
 	__u8 rfc6791_ipv6[16];
 	__u8 has_rfc6791_ipv6;
-	__u8 pad[3];
+	__u8 special_mapped; /* an own or unusable IPv6 address lies under what is mapped */
+	__u8 pad[2];
 	struct address_range rfc6791[MAX_RFC6791];
 	__u8 own_ipv6[MAX_OWN_IPV6][16];
 	struct pref64 pref64[MAX_PREF64];

@@ -5,6 +5,7 @@
 #include "addresses.bpf.h"
 #include "base.bpf.h"
 #include "checksum.bpf.h"
+#include "ipv6.bpf.h"
 #include "message.bpf.h"
 #include "upper.bpf.h"
 #include "verdict.bpf.h"
@@ -45,6 +46,44 @@ static __always_inline bool take_error_token(void)
 	return true;
 }
 
+#define ERROR_WALK 24
+
+/*
+ * May an error be sent about this IPv6 packet, as far as its upper layer says? Extension headers
+ * are walked to their end, also those after which translation had given up.
+ */
+static __always_inline bool may_err_about_ipv6(struct xdp_md *ctx, const struct packet *p)
+{
+	__u32 at = p->l2 + sizeof(struct ipv6_head), end = p->l2 + p->l3_bytes;
+	__u8 head[8], type;
+
+	if (bpf_xdp_load_bytes(ctx, p->l2 + offsetof(struct ipv6_head, next_header), &type, 1))
+		return false;
+	for (int i = 0; i < ERROR_WALK; i++) {
+		if (type == NEXT_ICMPV6)
+			return at + sizeof(struct icmp_head) <= end &&
+			       !bpf_xdp_load_bytes(ctx, at, head, 1) &&
+			       !icmp_type_is_error(head[0], false);
+		if (!is_skipped_header(type) && type != NEXT_FRAGMENT && type != NEXT_AUTH)
+			return true;
+		if (at + 8 > end || bpf_xdp_load_bytes(ctx, at, head, sizeof(head)))
+			return false;
+		if (type == NEXT_FRAGMENT) {
+			if ((head[2] << 8 | head[3]) & IPV6_OFFSET)
+				return false;
+			at += 8;
+		} else if (type == NEXT_AUTH) {
+			at += (head[1] + 2) * 4;
+		} else {
+			at += (head[1] + 1) * 8;
+		}
+		type = head[0];
+		if (at > end)
+			return false;
+	}
+	return false;
+}
+
 /* Turns the packet into the error and gives the reason that it was, or was not, sent. */
 __noinline int build_own_error(struct xdp_md *ctx, struct packet *p __nonnull_arg, bool ipv4)
 {
@@ -63,13 +102,15 @@ __noinline int build_own_error(struct xdp_md *ctx, struct packet *p __nonnull_ar
 		return REASON_NO_ROOM;
 	if (p->fragment == FRAGMENT_REST)
 		return REASON_ERROR_SUPPRESSED;
-	if (p->walked && p->proto == (ipv4 ? IPPROTO_ICMP : NEXT_ICMPV6)) {
+	if (ipv4 && p->proto == IPPROTO_ICMP) {
 		__u8 about;
 
 		if (p->payload < sizeof(*icmp) || bpf_xdp_load_bytes(ctx, p->l4, &about, 1) ||
-		    icmp_type_is_error(about, ipv4))
+		    icmp_type_is_error(about, true))
 			return REASON_ERROR_SUPPRESSED;
 	}
+	if (!ipv4 && !may_err_about_ipv6(ctx, p))
+		return REASON_ERROR_SUPPRESSED;
 	if (ipv4 ? !port_of(p)->has_ipv4 : !port_of(p)->has_ipv6)
 		return REASON_NO_OWN_ADDRESS;
 	quoted = p->l3_bytes < limit - head ? p->l3_bytes : limit - head;

@@ -115,7 +115,7 @@ static __always_inline int ipv4_to_ipv6(struct xdp_md *ctx, struct packet *p, __
 		if (unlikely(mtu && length > mtu))
 			return refuse(p, REASON_PACKET_TOO_BIG, 3, 4,
 				      mtu - sizeof(struct ipv4_head) - fragment);
-	} else if (unlikely(length > settings.lowest_ipv6_mtu)) {
+	} else if (unlikely(length > settings.lowest_ipv6_mtu || (mtu && length > mtu))) {
 		return REASON_UP_SLOW_PATH;
 	}
 
@@ -139,10 +139,8 @@ static __always_inline int ipv4_to_ipv6(struct xdp_md *ctx, struct packet *p, __
 	ip = packet_at(ctx, l2_out(p, n));
 	if ((void *)(ip + 1) > packet_end(ctx))
 		return REASON_NO_ROOM;
-	ip->version_class_label = class_and_label(
-		p, &source, &destination,
-		settings.traffic_class == COPY_OCTET ? p->tos : settings.traffic_class & 0xff,
-		ports);
+	ip->version_class_label =
+		class_and_label(p, &source, &destination, tos_for_ipv6(p->tos), ports);
 	ip->payload_length = bpf_htons(p->payload + fragment);
 	ip->next_header = p->proto == IPPROTO_ICMP ? NEXT_ICMPV6 : p->proto;
 	ip->hop_limit = n ? p->ttl - 1 : p->ttl;
@@ -179,6 +177,8 @@ static __always_inline int ipv6_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	if (unlikely(reason)) {
 		if (reason != REASON_SOURCE_UNMAPPED)
 			return reason;
+		if (walk)
+			return walk;
 		if (!is_icmp_error(ctx, p, false))
 			return refuse(p, reason, 1, 5, 0);
 		source4 = rfc6791_ipv4(source);
@@ -212,7 +212,7 @@ static __always_inline int ipv6_to_ipv4(struct xdp_md *ctx, struct packet *p,
 		s->job.up = up;
 		reason = build_error_to_ipv4(ctx, p, s, n);
 		if (!reason)
-			*action = verdict_error(ctx, p, n, up, JOB_6TO4);
+			*action = verdict_error(ctx, p, s->job.up ? NULL : n, s->job.up, JOB_6TO4);
 		return reason;
 	}
 

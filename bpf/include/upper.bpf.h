@@ -83,7 +83,11 @@ static __always_inline int check_icmp(struct xdp_md *ctx, struct packet *p, bool
 		return REASON_NONE;
 	}
 	p->upper = UPPER_ICMP_ERROR;
-	return icmp_type_is_error(icmp->type, ipv4) ? REASON_NONE : REASON_ICMP_NOT_TRANSLATABLE;
+	if (ipv4 ? icmp->type == ICMP_UNREACHABLE || icmp->type == ICMP_TIME_OVER ||
+			    icmp->type == ICMP_BAD_PARAMETER
+		 : icmp->type >= ICMPV6_UNREACHABLE && icmp->type <= ICMPV6_BAD_PARAMETER)
+		return REASON_NONE;
+	return REASON_ICMP_NOT_TRANSLATABLE;
 }
 
 /* Protocols other than ICMP; sets what there is to do. */
@@ -100,7 +104,7 @@ static __always_inline int check_plain(struct xdp_md *ctx, struct packet *p, boo
 	case IPPROTO_UDP:
 		return check_udp(ctx, p, ipv4);
 	case PROTO_UDPLITE:
-		p->upper = UPPER_CHECKSUM;
+		p->upper = UPPER_UDP; /* RFC 3828 section 3.1 */
 		p->csum_at = 6;
 		return p->payload < 8 ? REASON_L4_TRUNCATED : REASON_NONE;
 	case PROTO_DCCP:
