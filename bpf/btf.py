@@ -130,6 +130,7 @@ class Btf:
         """Of raw BTF bytes, as the kernel hands them out."""
         try:
             types = list(_parse_types(data))
+            _check_references(types)
             for each in [t for t in types if t.kind == Kind.DATASEC]:
                 named = tuple(replace(v, name=types[v.type].name) for v in each.variables)
                 types[each.id] = replace(each, variables=named)
@@ -388,6 +389,14 @@ def _parse_types(data: bytes) -> Iterator[BtfType]:
             yield BtfType(number, kind, name, size=third)
         else:
             yield BtfType(number, kind, name, target=third)
+
+
+def _check_references(types: list[BtfType]) -> None:
+    for each in types:
+        inside = [m.type for m in each.members] + [v.type for v in each.variables]
+        for number in (each.target, *inside):
+            if number >= len(types) and each.kind != Kind.FWD:
+                raise ValueError(f"type {each.id} refers to type {number} of {len(types)}")
 
 
 _EXTRA_WORDS = {Kind.INT: 1, Kind.ARRAY: 3, Kind.VAR: 1, Kind.DECL_TAG: 1}

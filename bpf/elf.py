@@ -40,8 +40,8 @@ class ElfFile:
             raise BpfError("not a 64-bit little-endian ELF file")
         try:
             return cls._parse(image)
-        except (struct.error, IndexError) as error:
-            raise BpfError("the ELF file is cut short") from error
+        except (struct.error, IndexError, ValueError) as error:
+            raise BpfError("the ELF file is cut short or malformed") from error
 
     @classmethod
     def _parse(cls, image: bytes) -> "ElfFile":

@@ -38,3 +38,16 @@ def open_object() -> Iterator[Callable[[str], Object]]:
     yield open_one
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def fresh(open_object: Callable[[str], Object]) -> Object:
+    """loader.bpf.c, open: it shows each ability of the loader."""
+    return open_object("loader")
+
+
+@pytest.fixture
+def loaded(fresh: Object) -> Object:
+    """loader.bpf.c, loaded as it is."""
+    fresh.load()
+    return fresh

@@ -68,7 +68,7 @@ def wrong_checksums(frame: bytes, first: str = "ether") -> list[str]:
 
 
 def difference(actual: bytes, expected: bytes, first: str = "ether") -> str:
-    """"" if equal, else a line for each field that differs and both frames in hex."""
+    """ "" if equal, else a line for each field that differs and both frames in hex."""
     if actual == expected:
         return ""
     got = {each.name: each for each in fields(actual, first)}
