@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from dns64.errors import Dns64Error
 from dns64.front import Front
@@ -207,7 +207,6 @@ class TcpConnection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         listener = self._listener
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
@@ -219,11 +218,11 @@ class TcpConnection(asyncio.Protocol):
             or of_client >= limits.tcp_per_client
         ):
             listener.stats.count("tcp_connections", "refused")
-            transport.abort()
+            cast(asyncio.Transport, transport).abort()
             return
         listener.stats.count("tcp_connections", "accepted")
         listener.connections.add(self)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._restart_idle()
 
     def _restart_idle(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from dns64.settings import Upstream
 
@@ -97,12 +98,11 @@ class TcpExchange(asyncio.Protocol):
                 self._lost("tcp-" + _reason(error))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         if self._over:
-            transport.abort()
+            self._transport.abort()
             return
-        self._transport = transport
-        transport.write(len(self._wire).to_bytes(2, "big") + self._wire)
+        self._transport.write(len(self._wire).to_bytes(2, "big") + self._wire)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
