@@ -4,6 +4,7 @@ A tier is a failure when any of its checks fails, when it holds no test, or when
 was skipped (``conftest.py`` sees to that). The last line is ``N passed, M failed``.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,13 +39,20 @@ def run(command: Sequence[str], limit: float) -> int:
         print(f"{command[0]}: not done after {limit:.0f} s, ended", flush=True)
         return 124
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a command and its group. SIGINT first: pytest then still takes down its fixtures."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            print(f"{process.pid}: does not stop, killed", flush=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def tracked(*patterns: str) -> list[str]:
@@ -138,6 +146,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"tiers: no tier {', '.join(unknown)}; there are {', '.join(TIERS)}", file=sys.stderr)
         return 2
     os.chdir(ROOT)
+    # So that a `timeout` around make ends the tier that runs, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     outcomes = []
     for tier in arguments or TIERS:
         print(f"=== {tier}", flush=True)

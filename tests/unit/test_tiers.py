@@ -95,6 +95,23 @@ def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     assert alive.read_text() == last
 
 
+def test_an_interrupted_tier_takes_down_its_fixtures(tree: Path) -> None:
+    (tree / "test_it.py").write_text(
+        "import pathlib, pytest, time\n"
+        "@pytest.fixture\n"
+        "def lab():\n"
+        "    yield\n"
+        "    pathlib.Path('taken-down').touch()\n"
+        "def test_hangs(lab):\n"
+        "    pathlib.Path('started').touch()\n"
+        "    time.sleep(60)\n"
+    )
+    outcome = tiers.pytest_tier("tier", 8)
+    assert Path("started").exists()
+    assert Path("taken-down").exists()
+    assert outcome.failed == 1
+
+
 def test_a_failed_check_fails_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiers, "checks", lambda: {"good": lambda: 0, "bad": lambda: 3})
     monkeypatch.setattr(tiers, "TIERS", {"lint": tiers.lint})
