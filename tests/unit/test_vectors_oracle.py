@@ -1,6 +1,7 @@
 """The slow path's translator against every hand-made vector."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -82,8 +83,7 @@ def test_identification_is_not_a_counter() -> None:
     vector = next(v for v in load() if v.name == "udp-6to4")
     seen = [sent(verdict(vector, True))[0][4:6] for _ in range(64)]
     steps = {
-        (int.from_bytes(b, "big") - int.from_bytes(a, "big")) % 65536
-        for a, b in zip(seen, seen[1:], strict=False)
+        (int.from_bytes(b, "big") - int.from_bytes(a, "big")) % 65536 for a, b in pairwise(seen)
     }
     assert len(steps) > 32
 
