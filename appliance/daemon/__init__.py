@@ -1,0 +1,1 @@
+"""edge64d: holds the kernel and the datapath to the configuration, and serves the API."""
