@@ -16,6 +16,8 @@ from appliance.lab.plan import (
     NATIVE_IPV4,
     NATIVE_IPV6,
     PREF64,
+    SECOND_EDGE_IPV4,
+    SECOND_WORLD,
     WORLD,
     Plan,
     embedded,
@@ -27,6 +29,14 @@ AAAA = 28
 CONFIGURATION = ROOT / "edge64.yaml"
 RUNTIME = Path("/run/edge64")  # the lab's own /run
 COMMANDS = ROOT / "bin"
+COMMAND = (
+    str(COMMANDS / "edge64"),
+    "run",
+    "--config",
+    str(CONFIGURATION),
+    "--runtime-dir",
+    str(RUNTIME),
+)
 
 DOCUMENT = """\
 version: 1
@@ -39,12 +49,12 @@ interfaces:
     role: uplink
     addresses: [{edge_ipv4}/24]
     xdp: {xdp}
-routes:
+{second_interface}routes:
   - to: 0.0.0.0/0
     via: {world}
   - to: {embedded_network}   # pods' secondary addresses are on the link
     dev: pods0
-translation:
+{second_route}translation:
   pref64:
     - prefix: {pref64}
       ipv6-hosts: [{embedded_range}]
@@ -52,6 +62,18 @@ translation:
 {eam}\
 dns64:
   upstreams: [{name_server}]
+"""
+
+SECOND_INTERFACE = """\
+  uplink1:
+    role: uplink
+    addresses: [{address}/30]
+    xdp: {xdp}
+"""
+SECOND_ROUTE = """\
+  - to: 0.0.0.0/0
+    via: {via}
+    metric: 200
 """
 
 
@@ -64,7 +86,11 @@ def document(plan: Plan, native_too: bool = False, xdp: str = "native") -> str:
     pairs = [(pod.ipv4, pod.ipv6) for pod in plan.pods]
     if native_too:
         pairs.append((NATIVE_IPV4, NATIVE_IPV6))
+    second_interface = SECOND_INTERFACE.format(address=SECOND_EDGE_IPV4, xdp=xdp)
+    second_route = SECOND_ROUTE.format(via=SECOND_WORLD)
     return DOCUMENT.format(
+        second_interface=second_interface if plan.second_uplink else "",
+        second_route=second_route if plan.second_uplink else "",
         edge_ipv6=EDGE_IPV6,
         edge_ipv4=EDGE_IPV4,
         world=WORLD,
@@ -97,14 +123,7 @@ def services(plan: Plan) -> list[Service]:
         Service(
             name="edge64",
             node="edge",
-            argv=(
-                str(COMMANDS / "edge64"),
-                "run",
-                "--config",
-                str(CONFIGURATION),
-                "--runtime-dir",
-                str(RUNTIME),
-            ),
+            argv=COMMAND,
             ready=partial(answers_dns, str(EDGE_IPV6), "v4only.example", AAAA),
             asked_from=plan.pods[0].name,
             seconds=60,

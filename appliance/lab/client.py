@@ -60,7 +60,7 @@ class Lab:
 
     @property
     def plan(self) -> Plan:
-        return standard(pods=self.facts["pods"], product=self.facts["product"])
+        return standard(**self.facts["plan"])
 
     def describe(self) -> dict[str, Any]:
         """What the holder says now: programs running and ended."""

@@ -24,7 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from appliance.errors import ApplianceError
 from appliance.lab import box, build, protocol, syscalls, waiting, world
 from appliance.lab.errors import LabError
-from appliance.lab.plan import Plan, standard
+from appliance.lab.plan import standard
 from appliance.lab.service import Service
 
 KEEP = b"K"  # on standard input: live on without the maker
@@ -37,9 +37,10 @@ def _tell(**message: Any) -> None:
 class Holder:
     """A lab being built, then served until somebody takes it down."""
 
-    def __init__(self, name: str, plan: Plan, listening: socket.socket) -> None:
+    def __init__(self, name: str, plan: dict[str, Any], listening: socket.socket) -> None:
         self.name = name
-        self.plan = plan
+        self.asked_for = plan
+        self.plan = standard(**plan)
         self.listening = listening
         self.nodes: dict[str, build.Namespaces] = {}
         self.big_file_sha256 = ""
@@ -180,8 +181,8 @@ class Holder:
         return {
             "name": self.name,
             "nodes": list(self.nodes),
+            "plan": self.asked_for,
             "pods": len(self.plan.pods),
-            "product": self.plan.product,
             "started_at": self.started_at,
             "sha256": self.big_file_sha256,
             "running": sorted(self.running.values()),
@@ -202,7 +203,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def _hold(name: str, plan: Plan, listening: socket.socket) -> int:
+def _hold(name: str, plan: dict[str, Any], listening: socket.socket) -> int:
     listening.listen(8)  # here, since those who connect take the listener for the lab's process
     holder = Holder(name, plan, listening)
     try:
@@ -221,7 +222,7 @@ def _hold(name: str, plan: Plan, listening: socket.socket) -> int:
 def main() -> None:
     name = sys.argv[1]
     with open(0, "rb", buffering=0, closefd=False) as maker:
-        plan = standard(**json.loads(maker.readline()))
+        plan = json.loads(maker.readline())
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         listening.bind(protocol.socket_name(name))

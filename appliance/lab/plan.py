@@ -22,6 +22,8 @@ NAME_SERVER = IPv4Address("203.0.113.53")
 CLIENT = IPv4Address("203.0.113.100")
 REMOTE = IPv4Address("203.0.113.180")
 NARROW_MTU = 1400
+SECOND_EDGE_IPV4 = IPv4Address("203.0.113.193")
+SECOND_WORLD = IPv4Address("203.0.113.194")
 
 PREF64 = IPv6Network("64:ff9b::/96")
 POD_RANGE = IPv4Network("198.51.100.0/24")
@@ -101,19 +103,23 @@ class End:
 @dataclass(frozen=True)
 class Plan:
     """``queues`` of every interface. ``product``: edge64 runs in `edge`; without it that
-    namespace has bare interfaces, for tests that put something else there."""
+    namespace has bare interfaces, for tests that put something else there. ``second_uplink``: the
+    world is also behind `uplink1`, by a route that only counts when the first is gone."""
 
     pods: tuple[Pod, ...]
     nodes: tuple[Node, ...]
     wires: tuple[tuple[End, End], ...]
     queues: int = 1
     product: bool = True
+    second_uplink: bool = False
 
     def node(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
 
-def standard(pods: int = 2, queues: int = 1, product: bool = True) -> Plan:
+def standard(
+    pods: int = 2, queues: int = 1, product: bool = True, second_uplink: bool = False
+) -> Plan:
     """The lab that `edge64 lab up` makes."""
     all_pods = tuple(Pod(number) for number in range(1, pods + 1))
     resolver = str(EDGE_IPV6)
@@ -166,6 +172,11 @@ def standard(pods: int = 2, queues: int = 1, product: bool = True) -> Plan:
             (End("native", "eth0", (f"{NATIVE_IPV6}/64",)), End("podnet", "native")),
             (End("edge", "pods0"), End("podnet", "edge")),
             (End("edge", "uplink0"), End("world", "edge", (f"{WORLD}/24",))),
+            *(
+                ((End("edge", "uplink1"), End("world", "edge1", (f"{SECOND_WORLD}/30",))),)
+                if second_uplink
+                else ()
+            ),
             (
                 End("world", "servers", ("203.0.113.1/25",)),
                 End("servers", "eth0", (f"{WEB}/25", f"{NAME_SERVER}/25", f"{CLIENT}/25")),
@@ -181,4 +192,5 @@ def standard(pods: int = 2, queues: int = 1, product: bool = True) -> Plan:
         ),
         queues=queues,
         product=product,
+        second_uplink=second_uplink,
     )
