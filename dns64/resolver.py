@@ -67,40 +67,54 @@ class Resolver:
             id(rules),
         )
         running = self._running.get(key)
+        if running is None:
+            running = _Running(key, query, answer(query, rules), self._loop.time())
+            ask = self._advance(running, None)
+            if isinstance(ask, Answer):
+                done(ask)
+                return
+            if len(self._running) >= self.limits.outstanding:
+                self._too_many(query, "limit", done)
+                return
+        else:
+            ask = None
         if self._per_client.get(client, 0) >= self.limits.outstanding_per_client:
             self._too_many(query, "client-limit", done)
             return
-        if running is not None:
-            self._stats.count("joined")
-            self._per_client[client] += 1
-            running.waiters.append((client, done))
-            return
-        if len(self._running) >= self.limits.outstanding:
-            self._too_many(query, "limit", done)
-            return
-        running = _Running(key, query, answer(query, rules), self._loop.time(), [(client, done)])
-        self._running[key] = running
         self._per_client[client] += 1
-        self._step(running, None, first=True)
+        running.waiters.append((client, done))
+        if ask is None:
+            self._stats.count("joined")
+            return
+        self._running[key] = running
+        self._ask(running, ask)
 
     def _too_many(self, query: Query, reason: str, done: Done) -> None:
         self._stats.count("refused", reason)
         done(servfail(query.question, Rule.REFUSED, TOO_MANY))
 
-    def _step(self, running: _Running, reply: Reply | None, *, first: bool = False) -> None:
+    def _advance(self, running: _Running, reply: Reply | None) -> Ask | Answer:
+        """The next question of a query's steps, or its answer."""
         try:
-            ask: Ask = next(running.steps) if first else running.steps.send(reply)
+            return running.steps.send(reply)
         except StopIteration as stop:
-            self._finish(running, stop.value)
+            result: Answer = stop.value
+            return result
         except Exception:
             # One query must not take the worker with it; the log has what to mend.
             _log.exception("fault while answering %r", running.query.question)
             self._stats.count("internal_errors")
-            self._finish(running, servfail(running.query.question, Rule.ERROR, FAULT))
-        else:
-            self.upstreams.ask(
-                ask, running.started + ask.until, lambda got: self._step(running, got)
-            )
+            return servfail(running.query.question, Rule.ERROR, FAULT)
+
+    def _ask(self, running: _Running, ask: Ask) -> None:
+        def answered(reply: Reply | None) -> None:
+            following = self._advance(running, reply)
+            if isinstance(following, Answer):
+                self._finish(running, following)
+            else:
+                self._ask(running, following)
+
+        self.upstreams.ask(ask, running.started + ask.until, answered)
 
     def _finish(self, running: _Running, result: Answer) -> None:
         del self._running[running.key]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from dnslib import EDNS0, QTYPE, RCODE, RR, DNSRecord
+from dnslib import EDNS0, QTYPE, RCODE, RR, DNSError, DNSRecord
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 10.0
@@ -125,7 +125,10 @@ class Upstream:
                         time.sleep(0.001)
 
     def _replies(self, data: bytes, transport: str) -> Sequence[Reply]:
-        query = DNSRecord.parse(data)
+        try:
+            query = DNSRecord.parse(data)
+        except DNSError:
+            return [None]  # dnslib takes no label that is not UTF-8
         self.raw.append(data)
         self.asked.append((transport, str(query.q.qname), QTYPE[query.q.qtype]))
         replies = self.script(query, transport)
@@ -266,7 +269,7 @@ class Server:
             return False
 
     def alive(self) -> bool:
-        return self.process.poll() is None and self.ask("ipv4only.arpa", "A").header.rcode == 0
+        return self.process.poll() is None and len(self.ask("ipv4only.arpa", "A").rr) == 2
 
     def counters(self) -> dict[str, list[dict[str, Any]]]:
         """The counters in the stats file, at least as new as this call."""
