@@ -47,9 +47,7 @@ class NextHopState:
 
     def heartbeat(self) -> None:
         """Declare that every change up to now has been heard of."""
-        result = self._beat.run(b"")
-        if result.retval:
-            raise BpfError(f"the heartbeat program returned {result.retval}")
+        self._beat.call()
 
     def invalidate(self) -> None:
         """Nothing kept of next hops counts any more."""

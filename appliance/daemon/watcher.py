@@ -305,7 +305,11 @@ def main() -> None:
     gc.freeze()
     gc.disable()
     go_first()
-    watcher.run(stop)
+    try:
+        watcher.run(stop)
+    except BpfError as error:
+        print(f"watcher: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
