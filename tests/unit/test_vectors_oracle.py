@@ -88,6 +88,18 @@ def test_identification_is_not_a_counter() -> None:
     assert len(steps) > 32
 
 
+def test_flow_label_follows_the_flow() -> None:
+    """Rule 8: the hash says the same for every packet of a flow, something else for another."""
+    vector = next(v for v in load() if v.name == "flow-label-hash")
+    labels = []
+    for port in (53, 53, 54, 55):
+        packet = vector.packet[:20] + port.to_bytes(2, "big") + vector.packet[22:]
+        output = sent(verdict(replace(vector, packet=packet), True))[0]
+        labels.append(int.from_bytes(output[:4], "big") & 0xFFFFF)
+    assert labels[0] == labels[1]
+    assert len(set(labels)) > 1
+
+
 def test_a_flipped_output_bit_is_seen() -> None:
     """The comparison above can fail: no byte of an output is outside it."""
     vector = next(v for v in load() if v.name == "tcp-syn-with-tcp-options")

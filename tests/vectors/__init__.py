@@ -48,8 +48,8 @@ class Surroundings:
 
     mtu4: int = 1500
     mtu6: int = 1500
-    ipv4: IPv4Address = BOX_IPV4[0]
-    ipv6: IPv6Address = BOX_IPV6[0]
+    ipv4: IPv4Address | None = BOX_IPV4[0]
+    ipv6: IPv6Address | None = BOX_IPV6[0]
     own: BoxAddresses = BOX
 
 
