@@ -49,13 +49,21 @@ static __always_inline int handle_ipv6(struct xdp_md *ctx, struct packet *p)
 		return verdict_pass(p);
 	source = ip->source;
 	reason = read_ipv6(ctx, p);
+	if (unlikely(kind == DESTINATION_REFUSED)) {
+		/* Whatever else is wrong with it; an error quotes what there is. */
+		if (p->l3_bytes > p->frame_bytes - p->l2)
+			p->l3_bytes = p->frame_bytes - p->l2;
+		if (to.error)
+			refuse(p, to.reason, 1, to.error_code, 0);
+		return end(ctx, p, to.reason, action, false);
+	}
 	if (unlikely(reason))
 		return end(ctx, p, reason, action, false);
 	if (unlikely(is_skipped_header(p->proto) || p->proto == NEXT_FRAGMENT))
 		walk = walk_extensions(ctx, p);
 	if (likely(kind == DESTINATION_IPV4)) {
 		reason = ipv6_to_ipv4(ctx, p, &source, &destination, &to, walk, &action);
-	} else if (kind == DESTINATION_HAIRPIN) {
+	} else {
 		struct scratch *s = get_scratch();
 
 		if (!s)
@@ -65,8 +73,6 @@ static __always_inline int handle_ipv6(struct xdp_md *ctx, struct packet *p)
 		s->hairpin.pref64 = to.pref64;
 		host6_address(to.range, to.v4, &s->hairpin.new_destination);
 		reason = hairpin(ctx, p, s, walk, &action);
-	} else {
-		reason = to.error ? refuse(p, to.reason, 1, to.error_code, 0) : to.reason;
 	}
 	return end(ctx, p, reason, action, false);
 }

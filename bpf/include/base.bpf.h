@@ -186,7 +186,7 @@ static __always_inline const volatile struct port *port_of(const struct packet *
 	return &settings.ports[p->port_index & (MAX_PORTS - 1)];
 }
 
-/* Asks for an own ICMP error beside a refusal (docs/translation.md 9). */
+/* Asks for an own ICMP error beside a refusal (docs/translation.md 9); type 0: for none. */
 static __always_inline int refuse(struct packet *p, int reason, __u8 type, __u8 code,
 				  __u32 parameter)
 {

@@ -35,7 +35,7 @@ static __always_inline int check_upper_hairpin(struct xdp_md *ctx, struct packet
 	p->csum_at = 2;
 	if (icmp->type == ICMPV6_ECHO_REQUESTED || icmp->type == ICMPV6_ECHO_REPLIED)
 		return REASON_NONE;
-	if (!icmp_type_is_error(icmp->type, false))
+	if (icmp->type < ICMPV6_UNREACHABLE || icmp->type > ICMPV6_BAD_PARAMETER)
 		return REASON_ICMP_NOT_TRANSLATABLE;
 	p->upper = UPPER_ICMP_ERROR;
 	return p->fragment == FRAGMENT_WHOLE ? REASON_NONE : REASON_FRAGMENTED_ICMP;
@@ -137,7 +137,7 @@ __noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 	reason = source_to_ipv4(&h->source, &source4);
 	if (reason) {
 		if (reason != REASON_SOURCE_UNMAPPED)
-			return reason;
+			return refuse(p, reason, 0, 0, 0);
 		if (walk)
 			return walk;
 		if (!is_icmp_error(ctx, p, false))

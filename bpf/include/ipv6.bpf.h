@@ -17,18 +17,9 @@ static __always_inline int read_ipv6(struct xdp_md *ctx, struct packet *p)
 	if ((void *)(ip + 1) > packet_end(ctx))
 		return REASON_BAD_HEADER;
 	word = bpf_ntohl(ip->version_class_label);
-	if (unlikely(word >> 28 != 6))
-		return REASON_BAD_HEADER;
 	length = bpf_ntohs(ip->payload_length);
 	p->l3_bytes = sizeof(*ip) + length;
 	p->proto = ip->next_header;
-	if (unlikely(!length && p->proto != NEXT_NONE))
-		return REASON_BAD_HEADER;
-	if (unlikely(p->l2 + p->l3_bytes != p->frame_bytes)) {
-		p->frame_bytes = whole_frame(ctx);
-		if (p->l2 + p->l3_bytes > p->frame_bytes)
-			return REASON_BAD_HEADER;
-	}
 	p->tos = word >> 20;
 	p->ttl = ip->hop_limit;
 	p->l4 = p->l2 + sizeof(*ip);
@@ -38,6 +29,13 @@ static __always_inline int read_ipv6(struct xdp_md *ctx, struct packet *p)
 	p->more = 0;
 	p->offset = 0;
 	p->walked = 1;
+	if (unlikely(p->l2 + p->l3_bytes != p->frame_bytes)) {
+		p->frame_bytes = whole_frame(ctx);
+		if (p->l2 + p->l3_bytes > p->frame_bytes)
+			return REASON_BAD_HEADER;
+	}
+	if (unlikely(word >> 28 != 6 || (!length && p->proto != NEXT_NONE)))
+		return REASON_BAD_HEADER;
 	return REASON_NONE;
 }
 

@@ -176,7 +176,7 @@ static __always_inline int ipv6_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	reason = source_to_ipv4(source, &source4);
 	if (unlikely(reason)) {
 		if (reason != REASON_SOURCE_UNMAPPED)
-			return reason;
+			return refuse(p, reason, 0, 0, 0);
 		if (walk)
 			return walk;
 		if (!is_icmp_error(ctx, p, false))
