@@ -120,7 +120,7 @@ def _wrong(
                 {"no-own-address"} if unsent else set()
             )
             return None if good else f"should be dropped as {reason}"
-        case Drop(reason=reason, error=error):
+        case Drop(reason=reason, error=bytes(error)):
             if verdict != Verdict.TX or counted != sorted(["error-sent", str(reason)]):
                 return f"should be refused as {reason}, with an error"
             return field_difference(answer, error, "ip") or None
