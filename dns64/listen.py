@@ -53,7 +53,9 @@ def _bind(listen: Listen, kind: socket.SocketKind) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.SOCK_STREAM:
+            # Over connections that are still closing; for UDP it would let anyone share the port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # The control plane may put the address on its interface later than we start.
         sock.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
         if six:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import selectors
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -198,11 +199,21 @@ def _pair(address: str) -> tuple[socket.socket, socket.socket]:
 
 
 def free_port() -> int:
-    udp, tcp = _pair("127.0.0.1")
-    port = int(udp.getsockname()[1])
-    udp.close()
-    tcp.close()
-    return port
+    """A port that nobody has on 127.0.0.1 and ::1, and that no socket gets by itself."""
+    for _ in range(100):
+        port = random.SystemRandom().randrange(20000, 32768)
+        with ExitStack() as stack:
+            try:
+                for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+                    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                        sock = stack.enter_context(socket.socket(family, kind))
+                        if family == socket.AF_INET6:
+                            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                        sock.bind((address, port))
+            except OSError:
+                continue
+        return port
+    raise OSError("no free port")
 
 
 def receive_stream(connection: socket.socket) -> bytes:
@@ -308,7 +319,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> No
 
 @contextmanager
 def serving(
-    folder: Path, upstreams: Sequence[Upstream | dict[str, Any]], **settings: Any
+    folder: Path,
+    upstreams: Sequence[Upstream | dict[str, Any]],
+    start: Sequence[str] = ("-m", "dns64"),
+    **settings: Any,
 ) -> Iterator[Server]:
     """A worker that asks these upstreams, in a process of its own."""
     port = free_port()
@@ -327,7 +341,7 @@ def serving(
     path = folder / "dns64.json"
     path.write_text(json.dumps(data))
     process = subprocess.Popen(
-        [sys.executable, "-m", "dns64", "--settings", path],
+        [sys.executable, *start, "--settings", path],
         cwd=ROOT,
         stderr=(folder / "log").open("wb"),
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
