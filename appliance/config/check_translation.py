@@ -151,7 +151,6 @@ def check_answered_addresses(raw: Configuration) -> Iterator[Problem]:
     """Each address answered for by ARP or ND is one kernel entry, so their number is bounded."""
     total: Counter[str] = Counter()
     for path, network, interface, count in answered_count(raw):
-        total[interface] += count
         if count > MAX_ANSWERED:
             yield Problem(
                 path,
@@ -159,7 +158,9 @@ def check_answered_addresses(raw: Configuration) -> Iterator[Problem]:
                 f"{MAX_ANSWERED} at most, since the box answers ARP or ND for each; "
                 "route the range to the box instead",
             )
-        elif total[interface] > MAX_ANSWERED:
+            continue
+        total[interface] += count
+        if total[interface] > MAX_ANSWERED:
             yield Problem(
                 path,
                 f"{total[interface]} addresses to answer for on {interface} up to here",

@@ -39,7 +39,8 @@ def load(text: str, source: str = "the configuration") -> Loaded:
     raw, schema_problems, pruned = _validated(document.data)
     problems += schema_problems
     if raw is not None:
-        problems += [problem.moved(pruned.original) for problem in checks.run(raw, pruned.touches)]
+        found = [problem.moved(pruned.original) for problem in checks.run(raw, pruned.touches)]
+        problems += [problem for problem in found if not pruned.within(problem.path)]
     if problems or raw is None:
         placed = [problem.at(document.place(problem.path)) for problem in problems]
         placed.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
@@ -98,6 +99,10 @@ class Pruned:
             path[: len(section)] == section or section[: len(path)] == path for path in self._paths
         )
 
+    def within(self, place: Path) -> bool:
+        """Whether something at or below ``place`` was cut: what a check says of it is moot."""
+        return any(path[: len(place)] == place for path in self._paths)
+
     def original(self, path: Path) -> Path:
         """A path of ``data`` as the user's document has it."""
         steps: Path = ()
@@ -138,7 +143,7 @@ def _validated(data: object) -> tuple[Configuration | None, list[Problem], Prune
         try:
             return Configuration.model_validate(pruned.data), problems, pruned
         except ValidationError as error:
-            found = [_problem(one) for one in error.errors(include_url=False)]
+            found = _problems(error)
         if round_ == 0:
             problems = found  # what comes up later follows from the cuts
         pruned.cut(problem.path for problem in found)
@@ -149,6 +154,17 @@ def _validated(data: object) -> tuple[Configuration | None, list[Problem], Prune
 
 def _sort_key(path: Path) -> list[tuple[int, int, str]]:
     return [(0, s, "") if isinstance(s, int) else (1, 0, s) for s in path]
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    """One each. A list whose elements are all wrong is not called empty as well."""
+    errors = error.errors(include_url=False)
+    paths = [one["loc"] for one in errors]
+    return [
+        _problem(one)
+        for one in errors
+        if one["type"] != "too_short" or not any(path[:-1] == one["loc"] for path in paths)
+    ]
 
 
 def _problem(error: Any) -> Problem:

@@ -1,6 +1,7 @@
 """``edge64``: the commands by name, each loaded when it is called, and the one place for errors."""
 
 import importlib
+import importlib.util
 import sys
 
 import click
@@ -12,7 +13,7 @@ COMMANDS = {
     "config": "appliance.console.config:config",
     "counters": "appliance.console.counters:counters",
     "daemon": "appliance.console.daemon:daemon",
-    "lab": "appliance.lab.cli:lab",
+    "lab": "appliance.console.lab:lab",
     "run": "appliance.console.run:run",
     "status": "appliance.console.status:status",
 }
@@ -22,16 +23,21 @@ class LazyCommands(click.Group):
     """A group whose commands are imported when they are needed: the console starts at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return sorted(name for name, target in COMMANDS.items() if _installed(target))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         target = COMMANDS.get(cmd_name)
-        if target is None:
+        if target is None or not _installed(target):
             return None
         module, _, name = target.partition(":")
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+
+def _installed(target: str) -> bool:
+    """The image leaves the lab out."""
+    return importlib.util.find_spec(target.partition(":")[0]) is not None
 
 
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,14 +14,14 @@ _NOTHING = object()
 
 
 def _walk(path: Path, before: object, after: object, found: list[str]) -> None:
-    if before == after and type(before) is type(after):
-        return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in {**before, **after}:
             _walk((*path, key), before.get(key, _NOTHING), after.get(key, _NOTHING), found)
         return
     if isinstance(before, list) and isinstance(after, list):
         _walk_lists(path, before, after, found)
+        return
+    if before == after and type(before) is type(after):
         return
     where = path_text(path)
     if before is _NOTHING:
