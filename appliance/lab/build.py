@@ -16,6 +16,9 @@ from pyroute2 import IPRoute
 
 from appliance.lab import ethtool, syscalls
 from appliance.lab.plan import End, Node, Plan
+from bpf.libbpf import Object
+from bpf.links import Link
+from bpf.objects import object_path
 
 ROOT = Path("/run/edge64-lab")
 BRIDGE = "segment"
@@ -134,8 +137,29 @@ def make_wires(plan: Plan, nodes: dict[str, Namespaces]) -> None:
         with nodes[near.node].links() as links:
             peer = {"ifname": far.name, "net_ns_fd": nodes[far.node].net, **queues}
             links.link("add", ifname=near.name, kind="veth", peer=peer, **queues)
+        # Both ends first: a veth learns as it comes up whether its peer takes redirected frames.
+        for end in (near, far):
+            with syscalls.inside_network(nodes[end.node].net):
+                ethtool.behave_like_a_wire(end.name)
         for end in (near, far):
             _raise_end(plan.node(end.node), end, nodes[end.node])
+
+
+def end_wires(plan: Plan, nodes: dict[str, Namespaces]) -> list[Link]:
+    """XDP programs that pass everything, on the ends that face `edge`; they last as the links do.
+
+    A veth only polls for what XDP_TX brought when it has a program itself; for redirected frames
+    alone GRO would do.
+    """
+    facing = [end for a, b in plan.wires for end, other in ((a, b), (b, a)) if other.node == "edge"]
+    links = []
+    with Object.open(object_path("wire_end")) as loaded:
+        loaded.load()
+        with loaded.program("wire_end") as program:
+            for end in facing:
+                with syscalls.inside_network(nodes[end.node].net):
+                    links.append(Link.attach_xdp(program, socket.if_nametoindex(end.name)))
+    return links
 
 
 def _set_families(node: Node) -> None:
@@ -168,8 +192,6 @@ def _loopback(links: IPRoute, node: Node) -> None:
 
 
 def _raise_end(node: Node, end: End, namespaces: Namespaces) -> None:
-    with syscalls.inside_network(namespaces.net):
-        ethtool.behave_like_a_wire(end.name)
     with namespaces.links() as links:
         index = links.link_lookup(ifname=end.name)[0]
         if node.bridge:

@@ -37,7 +37,7 @@ def behave_like_a_wire(interface: str) -> None:
     """Frames leave with finished checksums and in their own size, and the peer may redirect here.
 
     A veth hands on what a NIC would still have to finish, which XDP on the peer must not touch.
-    XDP_TX and XDP_REDIRECT out of the peer arrive only where this end polls, which GRO makes it do.
+    XDP_REDIRECT out of the peer arrives only where this end polls, which GRO makes it do.
     """
     for offload in (Offload.TSO, Offload.GSO, Offload.TX_CHECKSUM):
         set_offload(interface, offload, False)

@@ -26,6 +26,8 @@ from appliance.lab import box, build, protocol, syscalls, waiting, world
 from appliance.lab.errors import LabError
 from appliance.lab.plan import standard
 from appliance.lab.service import Service
+from bpf.errors import BpfError
+from bpf.links import Link
 
 KEEP = b"K"  # on standard input: live on without the maker
 
@@ -43,6 +45,7 @@ class Holder:
         self.plan = standard(**plan)
         self.listening = listening
         self.nodes: dict[str, build.Namespaces] = {}
+        self.wire_ends: list[Link] = []
         self.big_file_sha256 = ""
         self.started_at = time.time()
         self.running: dict[int, str] = {}
@@ -56,7 +59,7 @@ class Holder:
         os.close(own_log)
         box.write_command()
         self._step("namespaces", self._make_nodes)
-        self._step("wires", lambda: build.make_wires(self.plan, self.nodes))
+        self._step("wires", self._make_wires)
         self._step("addresses", lambda: build.address_nodes(self.plan, self.nodes))
         services = world.services(self.plan)
         self._step("a file of 100 MB", self._make_big_file)
@@ -78,6 +81,11 @@ class Holder:
     def _make_nodes(self) -> None:
         for node in self.plan.nodes:
             self.nodes[node.name] = build.make_node(node)
+
+    def _make_wires(self) -> None:
+        build.make_wires(self.plan, self.nodes)
+        if self.plan.product:
+            self.wire_ends = build.end_wires(self.plan, self.nodes)
 
     def _make_big_file(self) -> None:
         folders = [build.ROOT / f"nginx-{node}" / "www" for node in ("servers", "remote")]
@@ -208,7 +216,7 @@ def _hold(name: str, plan: dict[str, Any], listening: socket.socket) -> int:
     holder = Holder(name, plan, listening)
     try:
         holder.build()
-    except ApplianceError as error:
+    except (ApplianceError, BpfError) as error:
         _tell(error=str(error), hint=error.hint)
         return 1
     except (OSError, NetlinkError) as error:
