@@ -6,6 +6,7 @@ import select
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +29,18 @@ class Lab:
         self.name = name
         self._process = process
         self._doors: dict[str, Door] = {}
+        # The holder's socket is seen from this network namespace only, wherever a caller is later.
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._home)
         self.facts, _ = self._ask({"do": "describe"})
         with self._connection() as connection:
             self.pid = protocol.peer(connection)[0]
 
     @contextmanager
     def _connection(self) -> Iterator[socket.socket]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        with syscalls.inside_network(self._home):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with connection:
             connection.settimeout(DOWN_SECONDS)
             try:
                 connection.connect(protocol.socket_name(self.name))

@@ -11,7 +11,16 @@ import pytest
 
 from appliance.lab import box, client
 from appliance.lab.client import Lab
-from appliance.lab.plan import CLIENT, NATIVE_IPV4, NATIVE_IPV6, WEB, Pod, embedded
+from appliance.lab.plan import (
+    CLIENT,
+    EDGE_IPV4,
+    NATIVE_IPV4,
+    NATIVE_IPV6,
+    POD_RANGE,
+    WEB,
+    Pod,
+    embedded,
+)
 from appliance.lab.waiting import until
 from tests.netns import control
 from tests.netns.conftest import unique
@@ -27,8 +36,12 @@ SECONDS_TO_SEE = 0.5
 def changing() -> Iterator[Lab]:
     """A lab whose network these tests change; each puts back what it changed."""
     lab = client.start(unique("changes"), second_uplink=True)
-    lab.run("edge", "sysctl", "-qw", "net.ipv4.conf.uplink0.ignore_routes_with_linkdown=1")
+    lab.run(
+        "edge", "sysctl", "-qw", "net.ipv4.conf.uplink0.ignore_routes_with_linkdown=1", check=True
+    )
     lab.run("world", "sysctl", "-qw", "net.ipv4.conf.edge.arp_notify=1", check=True)
+    # An address is answered for by its own interface alone, not by every one of its host.
+    lab.run("world", "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1", check=True)
     lab.run("pod1", "sysctl", "-qw", "net.ipv6.conf.eth0.ndisc_notify=1", check=True)
     yield lab
     lab.down()
@@ -145,6 +158,8 @@ def test_a_link_that_goes_down(changing: Lab, limit: float) -> None:
         assert until(lambda: len(record.arrivals) > 500, 10)
         command(changing, "world ip link set dev edge down")
         down_at = time.time()
+        # Its way back went with the link. (What was pushed last is done first.)
+        afterwards.callback(command, changing, f"world ip route add {POD_RANGE} via {EDGE_IPV4}")
         afterwards.callback(command, changing, "world ip link set dev edge up")
         assert until(lambda: time.time() > down_at + limit + SECONDS_TO_SEE, 10)
         up_at = time.time()

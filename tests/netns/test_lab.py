@@ -55,7 +55,12 @@ def leaves_nothing(name: str) -> Iterator[Callable[[Lab], None]]:
         pids.add(str(Path(f"/proc/{lab.pid}/ns/pid").readlink()))
         assert len(lab.describe()["running"]) >= 5
 
-    yield watch
+    try:
+        yield watch
+    except BaseException:
+        if name in protocol.lab_names():
+            Lab(name).down()
+        raise
     assert until(lambda: name not in protocol.lab_names(), SECONDS)
     assert until(lambda: not pids & namespaces_in_use("pid"), SECONDS)
     after = traces()
