@@ -26,7 +26,7 @@ def measure(parts: list[str], seed: int) -> Report:
     mount_scratch(folder)
     report = Report()
     if "program" in parts:
-        program_cost.measure(report, folder, seed, {other})
+        program_cost.measure(report, folder, seed, other)
     if "lab" in parts:
         lab = Lab(folder, cpu, other)
         try:

@@ -4,15 +4,13 @@
 datapath's program makes its whole decision there.
 """
 
-import os
-import threading
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from bpf.datapath import Datapath
 from bpf.libbpf import Program
-from bpf.model import BoxAddresses, EamEntry, Port, Pref64, Translation
+from bpf.model import EamEntry, Pref64, Translation
+from tests.bench.control import ControlPlane, port
 from tests.bench.frames import Flows, Frame
 from tests.bench.namespaces import Namespace, mac, veth
 
@@ -24,13 +22,12 @@ PODS6 = PREFIX[int(PODS4[0])]
 WORLD6 = PREFIX[int(WORLD4[0])]
 EAM6 = IPv6Network("2001:db8:ea::/112")
 NEXT_HOPS = 256
-HEARTBEAT_S = 0.1
 
 
 class Bed:
     """A box between pods and world, with the datapath on both ports."""
 
-    def __init__(self, title: str, folder: Path, eam: bool) -> None:
+    def __init__(self, title: str, folder: Path, eam: bool, cpu: int) -> None:
         self.box = Namespace(title, folder)
         self.far = Namespace(f"{title}-far", folder)
         veth(self.far, "pods", self.box, "box0")
@@ -40,17 +37,17 @@ class Bed:
         self.box.sysctl("ipv6/conf/all/forwarding", 1)
         self.pods6 = EAM6[0] if eam else PODS6
         self.routes()
-        with self.box.inside():
-            self.datapath = Datapath.open(folder / f"bpf-{title}")
-            self.datapath.commit(self.ports(), self.translation(eam), self.own())
-        # As edge64d does: the longest prefixes among the routes above.
-        self.datapath.set_route_bits(24, 120)
+        ports = [
+            port(self.box, "box0", "10.0.0.1", "2001:db8:1::1"),
+            port(self.box, "box1", "10.1.0.1", "2001:db8:2::1"),
+        ]
+        self.control = ControlPlane(self.box, folder, ports, self.translation(eam), cpu)
 
     @property
     def program(self) -> Program:
         """The datapath's program, as it is attached to both ports."""
-        assert self.datapath.current
-        return self.datapath.current.program
+        assert self.control.datapath.current
+        return self.control.datapath.current.program
 
     def routes(self) -> None:
         ip = self.box.ip
@@ -76,28 +73,10 @@ class Bed:
                 )
                 ip.route("add", dst=f"{destination}/{length}", gateway=str(gateway), oif=index)
 
-    def ports(self) -> list[Port]:
-        return [
-            Port(
-                name,
-                self.box.index(name),
-                self.macs[name],
-                1500,
-                IPv4Address(ipv4),
-                IPv6Address(ipv6),
-            )
-            for name, ipv4, ipv6 in (
-                ("box0", "10.0.0.1", "2001:db8:1::1"),
-                ("box1", "10.1.0.1", "2001:db8:2::1"),
-            )
-        ]
-
-    def own(self) -> BoxAddresses:
-        ports = self.ports()
-        return BoxAddresses(
-            frozenset(port.ipv4 for port in ports if port.ipv4),
-            frozenset(port.ipv6 for port in ports if port.ipv6),
-        )
+    def close(self) -> None:
+        self.control.close()
+        self.box.close()
+        self.far.close()
 
     def translation(self, eam: bool) -> Translation:
         outside = Pref64(PREFIX, ipv6_hosts=() if eam else (PODS4,), allow_non_global=(BENCHMARKS,))
@@ -142,28 +121,3 @@ def gateway6(n: int) -> IPv6Address:
 
 def gateway_mac(version: int, n: int) -> bytes:
     return bytes([2, 0x64, version, 0, 0, n])
-
-
-class Heartbeat:
-    """Tells datapaths that their control plane lives, while inside; from other CPUs."""
-
-    def __init__(self, datapaths: list[Datapath], cpus: set[int]) -> None:
-        self.cpus = cpus
-        self.datapaths = datapaths
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.beat, daemon=True)
-
-    def beat(self) -> None:
-        os.sched_setaffinity(0, self.cpus)
-        while not self.ended.wait(HEARTBEAT_S):
-            for datapath in self.datapaths:
-                datapath.heartbeat()
-
-    def __enter__(self) -> None:
-        for datapath in self.datapaths:
-            datapath.heartbeat()
-        self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join()

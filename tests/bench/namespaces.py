@@ -20,6 +20,8 @@ MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 PR_SET_PDEATHSIG = 1
 
+ROOT = Path(__file__).parents[2]
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -105,6 +107,7 @@ class Namespace:
                 stderr=subprocess.STDOUT,
                 text=True,
                 preexec_fn=prepare,
+                cwd=ROOT,
             )
 
     def close(self) -> None:

@@ -15,12 +15,12 @@ PACKETS_A_RUN = 100_000
 
 
 class Generator:
-    """Sends 64-byte IPv6 frames out of the source's interface, as fast as one CPU can."""
+    """Sends 64-byte IPv6 frames from the wire into the box, as fast as one CPU can."""
 
     def __init__(self, lane: Lane, cpu: int) -> None:
         self.lane = lane
         self.cpu = cpu
-        self.object = opened("traffic", {"out_ifindex": lane.source.index("src0")})
+        self.object = opened("traffic", {"out_ifindex": lane.wire.index("wire1")})
         self.program = self.object.program("generate_ipv6")
         macs = mac(lane.box, "box0") + mac(lane.source, "src0")
         payload = bytes(FRAME - 14 - 40 - 8)
@@ -30,7 +30,7 @@ class Generator:
 
     def send(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        with self.lane.source.inside():
+        with self.lane.wire.inside():
             while time.monotonic() < end:
                 self.program.run(
                     self.frame, PACKETS_A_RUN, live_frames=True, batch_size=BATCH, cpu=self.cpu

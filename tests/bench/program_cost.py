@@ -7,10 +7,11 @@ RFC 7915 says, octet by octet.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bpf.libbpf import Object, Program, Verdict
-from tests.bench.bed import Bed, Heartbeat
+from tests.bench.bed import Bed
 from tests.bench.frames import Flows, Frame, differences
 from tests.bench.programs import FIRST, FlowMap, opened
 from tests.bench.rows import Report, interleaved, net, scale
@@ -19,6 +20,7 @@ MANY = 65536
 ROUNDS = 9
 PACKETS = 1_500_000
 LOOKS = 200
+GOAL_NS = 123
 
 Expected = Callable[[Frame, bytes], bytes]
 
@@ -39,6 +41,10 @@ class Variant:
     def ingress(self) -> int:
         return self.bed.box.index("box1" if self.flows.source.version == 4 else "box0")
 
+    def counted(self) -> int:
+        """How many packets of this direction the datapath says that it translated."""
+        return self.bed.control.packets("4to6" if self.flows.source.version == 4 else "6to4")
+
 
 class Bench:
     """Runs variants, and looks at what comes of every run."""
@@ -53,6 +59,7 @@ class Bench:
         self.flow_map.set(variant.flows, first)
         self.measured.update(FIRST, variant.program.fd.to_bytes(4, "little"))
         start = variant.flows.frame(first).packed()
+        before = variant.counted()
         with variant.bed.box.inside():
             result = (variant.wrapper or variant.program).run(
                 start, packets, ingress_ifindex=variant.ingress
@@ -60,6 +67,8 @@ class Bench:
         self.check(
             variant, variant.flows.frame(first + packets - 1), result.retval, result.data_out
         )
+        if variant.expected and variant.counted() - before != packets:
+            raise RuntimeError(f"{variant.name}: not every packet was translated")
         return result.duration_ns
 
     def check(self, variant: Variant, last: Frame, verdict: int, found: bytes) -> None:
@@ -114,19 +123,20 @@ def variants(beds: dict[str, Bed], owner: Object) -> list[Variant]:
     return found
 
 
-def measure(report: Report, folder: Path, seed: int, other_cpus: set[int]) -> None:
+def measure(report: Report, folder: Path, seed: int, other_cpu: int) -> None:
     """Adds the rows and goals of program cost; runs on the CPU that the caller is bound to."""
-    beds = {title: Bed(title, folder, title == "eam") for title in ("plain", "eam")}
+    beds = {title: Bed(title, folder, title == "eam", other_cpu) for title in ("plain", "eam")}
     owner = opened("wrapper")
     bench = Bench(owner, seed)
     all_variants = variants(beds, owner)
-    with Heartbeat([bed.datapath for bed in beds.values()], other_cpus):
+    try:
         for variant in all_variants:
             bench.look(variant)
-        found = interleaved(
-            {v.name: lambda v=v: bench.measure(v) for v in all_variants},  # type: ignore[misc]
-            ROUNDS,
-        )
+        measures = {variant.name: partial(bench.measure, variant) for variant in all_variants}
+        found = interleaved(measures, ROUNDS)
+    finally:
+        for bed in beds.values():
+            bed.close()
     add_rows(report, found)
 
 
@@ -141,11 +151,14 @@ def add_rows(report: Report, found: dict[str, float]) -> None:
             report.add(f"{name}-64k-net", net(found[f"{name}-64k"], base), "ns", f"{name}-net")
     factor = scale(found["xdp-tx"])
     report.notes.append(
-        f"xdp-tx reads {found['xdp-tx']:.0f} ns; goals in ns hold at 25–30: scaled by {factor:.2f}"
+        f"goals in ns hold where xdp-tx reads 25 to 30 ns; here it reads {found['xdp-tx']:.0f}, "
+        f"so each is judged as it stands and scaled by {factor:.2f}"
     )
-    report.notes.append("…-net: less wrapper-tx (4to6) or wrapper-tx-6 (6to4)")
+    report.notes.append("...-net: less wrapper-tx (4to6) or wrapper-tx-6 (6to4)")
     for name in ("stateless-4to6", "stateless-6to4"):
         for row in (name, f"{name}-64k"):
-            report.goal(f"{row} gross", found[row], 123 * factor, "ns", at_most=True)
+            report.goal(f"{row} gross", found[row], GOAL_NS, "ns", at_most=True)
+            if factor != 1:
+                report.goal(f"{row}, scaled", found[row], GOAL_NS * factor, "ns", at_most=True)
         ratio = report.value(f"{name}-64k-net") / report.value(f"{name}-net")
-        report.goal(f"{name}: net of 64k flows ÷ net of 1", ratio, 1.3, "", at_most=True)
+        report.goal(f"{name}-64k-net ÷ {name}-net", ratio, 1.3, "", at_most=True)

@@ -19,10 +19,10 @@ class Stream:
         )
         time.sleep(0.3)
 
-    def gbits(self, seconds: float) -> float:
-        """What the server received, in Gbit/s; the first half second is left out."""
+    def gbits(self, seconds: int) -> float:
+        """What the server received, in Gbit/s; the first second is left out."""
         command = ["iperf3", "--client", str(SERVER6), "--bind", str(CLIENT6), "--port", PORT]
-        command += ["--omit", "0.5", "--time", str(seconds), "--json"]
+        command += ["--omit", "1", "--time", str(seconds), "--json"]
         process = self.lane.source.start(command, self.client_cpu)
         output, _ = process.communicate(timeout=seconds + 20)
         report = json.loads(output)

@@ -1,6 +1,8 @@
-"""A wire through a box: source — box — sink over two veth cables, one such lane for each contender.
+"""A wire through a box: source — wire — box — sink over veth, one such lane for each contender.
 
-All lanes have the same cables, addresses, routes and settings; the box alone differs.
+All lanes have the same cables, addresses, routes and settings; the box alone differs. The wire
+stands for a NIC: an XDP program on each of its ends passes every frame on, so that the box gets
+frames in pages with headroom, as from a driver, and not socket buffers.
 """
 
 import subprocess
@@ -9,9 +11,11 @@ from abc import ABC, abstractmethod
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from bpf.datapath import Datapath
-from bpf.model import BoxAddresses, Port, Pref64, Translation
+from bpf.libbpf import Link
+from bpf.model import Pref64, Translation
+from tests.bench.control import ControlPlane, port
 from tests.bench.namespaces import Namespace, mac, veth
+from tests.bench.programs import opened
 
 PREF64 = "2001:db8:64::"
 PODS4 = IPv4Address("198.18.0.0")
@@ -25,26 +29,33 @@ OFFLOADS = "tx off tso off gso off sg off lro off"
 
 
 class Lane(ABC):
-    """Source, box and sink. ``translated``: IPv4 arrives at the sink, else IPv6."""
+    """Source, box and sink. ``translated``: IPv4 arrives at the sink, else IPv6.
+
+    ``process_cpu``: where the box's processes run, if it has any.
+    """
 
     title: str
     translated = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process_cpu: int) -> None:
         self.folder = folder
+        self.process_cpu = process_cpu
         self.source = Namespace(f"{self.title}-source", folder)
         self.box = Namespace(f"{self.title}-box", folder)
         self.sink = Namespace(f"{self.title}-sink", folder)
-        veth(self.source, "src0", self.box, "box0")
+        self.wire = Namespace(f"{self.title}-wire", folder)
+        veth(self.source, "src0", self.wire, "wire0")
+        veth(self.wire, "wire1", self.box, "box0")
         veth(self.sink, "snk0", self.box, "box1")
         self.server = str(SERVER4 if self.translated else SERVER6)
-        for space in (self.source, self.box, self.sink):
+        for space in (self.source, self.wire, self.box, self.sink):
             for path in ("ipv4/conf/all/rp_filter", "ipv4/conf/default/rp_filter"):
                 space.sysctl(path, 0)
         self.box.sysctl("ipv4/ip_forward", 1)
         self.box.sysctl("ipv6/conf/all/forwarding", 1)
         for space, name in self.ends():
             space.run("ethtool", "-K", name, *OFFLOADS.split(), "gro", "on")
+        self.pass_on()
         self.addresses()
         self.neighbours()
         self.set_up_box()
@@ -52,10 +63,20 @@ class Lane(ABC):
     def ends(self) -> list[tuple[Namespace, str]]:
         return [
             (self.source, "src0"),
+            (self.wire, "wire0"),
+            (self.wire, "wire1"),
             (self.box, "box0"),
             (self.box, "box1"),
             (self.sink, "snk0"),
         ]
+
+    def pass_on(self) -> None:
+        self.links = []
+        for here, there in (("wire0", "wire1"), ("wire1", "wire0")):
+            owner = opened("traffic", {"out_ifindex": self.wire.index(there)})
+            with self.wire.inside():
+                link = Link.attach_xdp(owner.program("pass_on"), self.wire.index(here))
+            self.links.append(link)
 
     def addresses(self) -> None:
         for space, name, address, length in (
@@ -95,7 +116,9 @@ class Lane(ABC):
     def set_up_box(self) -> None: ...
 
     def close(self) -> None:
-        for space in (self.source, self.box, self.sink):
+        for link in self.links:
+            link.close()
+        for space in (self.source, self.wire, self.box, self.sink):
             space.close()
 
 
@@ -113,10 +136,6 @@ class Tayga(Lane):
     """TAYGA, Debian's package, with routes to its TUN device."""
 
     title = "tayga"
-
-    def __init__(self, folder: Path, cpu: int) -> None:
-        self.process_cpu = cpu
-        super().__init__(folder)
 
     def set_up_box(self) -> None:
         config = self.folder / "tayga.conf"
@@ -152,21 +171,17 @@ class Edge64(Lane):
     title = "edge64"
 
     def set_up_box(self) -> None:
-        ports = [
-            Port(name, self.box.index(name), mac(self.box, name), 1500, ipv4, IPv6Address(ipv6))
-            for name, ipv4, ipv6 in (
-                ("box0", None, "2001:db8:1::1"),
-                ("box1", IPv4Address("192.0.2.1"), "2001:db8:2::1"),
-            )
-        ]
-        own = BoxAddresses(
-            frozenset(port.ipv4 for port in ports if port.ipv4),
-            frozenset(port.ipv6 for port in ports if port.ipv6),
-        )
         pref64 = Pref64(IPv6Network(f"{PREF64}/96"), ipv6_hosts=(IPv4Network(f"{PODS4}/16"),))
-        with self.box.inside():
-            self.datapath = Datapath.open(self.folder / "bpf-edge64")
-            self.datapath.commit(ports, Translation((pref64,)), own)
+        ports = [
+            port(self.box, "box0", None, "2001:db8:1::1"),
+            port(self.box, "box1", "192.0.2.1", "2001:db8:2::1"),
+        ]
+        translation = Translation((pref64,))
+        self.control = ControlPlane(self.box, self.folder, ports, translation, self.process_cpu)
+
+    def close(self) -> None:
+        self.control.close()
+        super().close()
 
 
 def permanent_neighbour(space: Namespace, name: str, address: str, lladdr: bytes) -> None:
