@@ -322,6 +322,7 @@ def serving(
     folder: Path,
     upstreams: Sequence[Upstream | dict[str, Any]],
     start: Sequence[str] = ("-m", "dns64"),
+    groups: Sequence[int] | None = None,
     **settings: Any,
 ) -> Iterator[Server]:
     """A worker that asks these upstreams, in a process of its own."""
@@ -344,6 +345,7 @@ def serving(
         [sys.executable, *start, "--settings", path],
         cwd=ROOT,
         stderr=(folder / "log").open("wb"),
+        extra_groups=groups,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     try:

@@ -101,6 +101,19 @@ def test_forged_replies_are_not_believed(
             assert records(server.ask("a.ex", "A", transport).rr) == ["a.ex A 192.0.2.1"]
 
 
+def test_type_is_matched_to_the_bit(tmp_path: Path) -> None:
+    """65 and 97 differ as "A" and "a" do; only the name may differ in case."""
+
+    def script(query: DNSRecord, transport: str) -> Sequence[Reply]:
+        wrong = DNSRecord.parse(bytes(query.pack())).reply()
+        wrong.q.qtype = 97
+        wrong.header.rcode = RCODE.NXDOMAIN
+        return [bytes(wrong.pack()), good(query)]
+
+    with Upstream(script) as upstream, serving(tmp_path, [upstream]) as server:
+        assert RCODE[server.ask("a.ex", "HTTPS").header.rcode] == "NOERROR"
+
+
 def test_ids_and_ports_are_new_each_time(tmp_path: Path) -> None:
     with Upstream(ZONE) as upstream, serving(tmp_path, [upstream]) as server:
         for _ in range(40):

@@ -436,7 +436,12 @@ def test_root_becomes_the_user(tmp_path: Path) -> None:
         with (
             Upstream(ZONE) as upstream,
             serving(
-                tmp_path, [upstream], listen=listen, user="nobody", stats_dir=str(stats)
+                tmp_path,
+                [upstream],
+                groups=[4, 5],
+                listen=listen,
+                user="nobody",
+                stats_dir=str(stats),
             ) as server,
         ):
             server.port = 53
