@@ -24,8 +24,8 @@ class Quote:
 
 
 def split(quoted: bytes, length: int) -> Quote:
-    """``length``: of the datagram, in bytes, by the length octet."""
-    if length < _LEAST_DATAGRAM or length > len(quoted):
+    """``length``: of the datagram, in bytes, by the length octet; may be more than is there."""
+    if length < _LEAST_DATAGRAM:
         return Quote(quoted)
     return Quote(quoted[:length], quoted[length:])
 

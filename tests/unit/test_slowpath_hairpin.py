@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 import pytest
 
 from appliance.slowpath.verdict import Direction, Drop, Reason, Translated
-from bpf.model import EamEntry, Translation
+from bpf.model import EamEntry
 from tests.unit.slowpath_packets import (
     BOX6,
     ON_THE_SLOW_PATH,
@@ -27,6 +27,15 @@ from tests.unit.slowpath_packets import (
 POD_AS_SEEN = "64:ff9b::192.0.2.7"
 OTHER_AS_SEEN = OTHER_POD6
 STRANGER = "2001:db8:5::1"
+OTHER_PREFIX = "2001:db8:ffff:c000:2:700::"  # the pod of POD_AS_SEEN, under the other prefix
+PRIVATE_POD6 = "2001:db8:9::1"
+WITH_PRIVATE = replace(
+    TRANSLATION,
+    eam=(
+        *TRANSLATION.eam,
+        EamEntry(IPv4Network("10.9.0.0/24"), IPv6Network("2001:db8:9::/120")),
+    ),
+)
 
 
 def turned(packet: bytes, *expected: bytes) -> None:
@@ -134,13 +143,23 @@ def test_inner_echo_and_its_fragments() -> None:
             ipv6(POD_AS_SEEN, STRANGER, 17, udp(POD_AS_SEEN, STRANGER)),
             Reason.INNER_NOT_TRANSLATABLE,
         ),
+        (
+            "sent to the other prefix",
+            ipv6(OTHER_PREFIX, OTHER_POD6, 17, udp(OTHER_PREFIX, OTHER_POD6)),
+            Reason.INNER_NOT_TRANSLATABLE,
+        ),
+        (
+            "received by a private pod",
+            ipv6(POD_AS_SEEN, PRIVATE_POD6, 17, udp(POD_AS_SEEN, PRIVATE_POD6)),
+            Reason.INNER_NOT_TRANSLATABLE,
+        ),
         ("cut header", ipv6(POD_AS_SEEN, OTHER_POD6, 17, b"")[:39], Reason.INNER_INVALID),
     ],
 )
 def test_what_an_error_may_not_quote(name: str, quoted: bytes, reason: Reason) -> None:
     message = icmpv6(OTHER_POD6, POD_AS_SEEN, 1, 4, 0, quoted)
     packet = ipv6(OTHER_POD6, POD_AS_SEEN, 58, message)
-    assert translator().translate(packet, ON_THE_WIRE) == Drop(reason)
+    assert translator(WITH_PRIVATE).translate(packet, ON_THE_WIRE) == Drop(reason)
 
 
 @pytest.mark.parametrize(
@@ -165,23 +184,20 @@ def test_refused(name: str, next_header: int, payload: bytes, reason: Reason) ->
 
 
 def test_well_known_prefix_carries_no_private_hairpin() -> None:
-    private = EamEntry(IPv4Network("10.9.0.0/24"), IPv6Network("2001:db8:9::/120"))
-    settings = Translation(pref64=TRANSLATION.pref64, eam=(*TRANSLATION.eam, private))
     target = "64:ff9b::10.9.0.1"
     packet = ipv6(POD6, target, 17, udp(POD6, target))
     error = ipv6(BOX6, POD6, 58, icmpv6(BOX6, POD6, 1, 1, 0, packet))
-    answer = translator(settings).translate(packet, ON_THE_WIRE)
+    answer = translator(WITH_PRIVATE).translate(packet, ON_THE_WIRE)
     assert answer == Drop(Reason.NON_GLOBAL_ADDRESS, error)
-    source = "2001:db8:9::1"
-    packet = ipv6(source, POD_AS_SEEN, 17, udp(source, POD_AS_SEEN))
-    answer = translator(settings).translate(packet, ON_THE_WIRE)
+    packet = ipv6(PRIVATE_POD6, POD_AS_SEEN, 17, udp(PRIVATE_POD6, POD_AS_SEEN))
+    answer = translator(WITH_PRIVATE).translate(packet, ON_THE_WIRE)
     assert answer == Drop(Reason.NON_GLOBAL_ADDRESS)
     # Under a prefix of one's own, the same hosts speak to each other.
     own = "2001:db8:ffff:a09:0:100::"
     packet = ipv6(POD6, own, 17, udp(POD6, own))
-    seen = "2001:db8:ffff:c000:2:700::"
-    expected = ipv6(seen, "2001:db8:9::1", 17, udp(seen, "2001:db8:9::1"), hop_limit=63)
-    answer = translator(settings).translate(packet, ON_THE_WIRE)
+    seen = OTHER_PREFIX
+    expected = ipv6(seen, PRIVATE_POD6, 17, udp(seen, PRIVATE_POD6), hop_limit=63)
+    answer = translator(WITH_PRIVATE).translate(packet, ON_THE_WIRE)
     assert answer == Translated((expected,), Direction.HAIRPIN)
 
 

@@ -387,6 +387,7 @@ def test_error_due_but_no_address_to_send_it_from() -> None:
         ("echo behind destination options", 60, bytes((58, 0)) + bytes(6), True),
         ("echo behind AH", 51, bytes((58, 4)) + bytes(22), True),
         ("chain cut", 60, bytes((58, 9)) + bytes(6), False),
+        ("chain cut before what names UDP", 60, bytes((17, 9)) + bytes(6), False),
         ("first fragment", 44, fragment(17, 0, True), True),
         ("later fragment", 44, fragment(17, 8, True), False),
     ],
