@@ -102,11 +102,13 @@ class Lab:
         seconds: float = 30,
         check: bool = False,
         input: str | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Runs a program in a node to its end; standard error goes into ``stdout`` too."""
         process = self.popen(
             node,
             argv,
+            env,
             stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -155,10 +155,10 @@ def setting_under_load(stage: Stage) -> None:
 
 
 def counters(stage: Stage) -> None:
-    before = stage.run("edge", "edge64 counters").stdout
+    before = stage.run("edge", "edge64 counters", lines=60).stdout
     refused = stage.run("pod1", "ping -c 3 -i 0.1 -W 1 64:ff9b::10.0.0.1").stdout
     stage.expect("prohibited" in refused, "the well-known prefix carries no private address")
-    after = stage.run("edge", "edge64 counters").stdout
+    after = stage.run("edge", "edge64 counters", lines=60).stdout
     was, now = _drops(before, "non-global-address"), _drops(after, "non-global-address")
     stage.expect(now - was == 3, f"non-global-address: {was} before, {now} after")
 

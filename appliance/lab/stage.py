@@ -13,6 +13,7 @@ from appliance.errors import ApplianceError
 from appliance.lab.client import Lab
 
 SHOWN_LINES = 12
+INDENT = "    "
 
 
 class StepFailed(Exception):
@@ -39,7 +40,12 @@ class Stage:
         self.say_command(node, command)
         try:
             with self.console.status(f"{node}: running"):
-                done = self.lab.run(node, *shlex.split(command), seconds=seconds)
+                done = self.lab.run(
+                    node,
+                    *shlex.split(command),
+                    seconds=seconds,
+                    env={"COLUMNS": str(self.console.width - len(INDENT))},
+                )
         except OSError as error:
             raise StepFailed(f"{node}: {command}: {error.strerror}") from error
         self.show(done.stdout, lines)
@@ -75,9 +81,9 @@ class Stage:
     def show(self, output: str, lines: int = SHOWN_LINES) -> None:
         said = [line.rstrip() for line in output.strip().splitlines() if line.strip()]
         for line in said[:lines]:
-            self.console.print(f"    [dim]{escape(line)}[/dim]", soft_wrap=True)
+            self.console.print(f"{INDENT}[dim]{escape(line)}[/dim]", soft_wrap=True)
         if len(said) > lines:
-            self.console.print(f"    [dim]… {len(said) - lines} more lines[/dim]")
+            self.console.print(f"{INDENT}[dim]… {len(said) - lines} more lines[/dim]")
 
     def expect(self, true: bool, what: str) -> None:
         """Goes on when ``what`` is the case, and says so."""
