@@ -2,12 +2,15 @@
 
 import os
 import time
+from datetime import timedelta
+from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from appliance.console.output import output_option, show
 from appliance.lab import client
 
 name_option = click.option(
@@ -65,13 +68,13 @@ def up(name: str, pods: int, bare: bool) -> None:
 @click.pass_context
 def demo(context: click.Context, name: str, keep: bool) -> None:
     """Shows the main job step by step in a lab of its own, with real commands."""
-    from appliance.lab.demo import show
+    from appliance.lab.demo import show as show_demo
 
     console = Console(highlight=False)
     made = start_with_progress(console, name, pods=2)
     passed = False
     try:
-        passed = show(made, console)
+        passed = show_demo(made, console)
     finally:
         if keep:
             made.keep()
@@ -104,17 +107,30 @@ def down(name: str, everything: bool) -> None:
 
 
 @lab.command(name="list")
-def list_labs() -> None:
+@output_option
+def list_labs(output: str) -> None:
     """Shows the labs that are up."""
-    table = Table("name", "up for", "pods", "process", "running", "ended", box=None)
-    for one in client.labs():
-        facts = one.facts
-        table.add_row(
-            one.name,
-            f"{time.time() - facts['started_at']:.0f} s",
-            str(facts["pods"]),
-            str(one.pid),
-            " ".join(facts["running"]),
-            " ".join(f"{program} ({status})" for program, status in facts["ended"].items()),
-        )
-    Console().print(table if table.row_count else "no lab is up")
+    found = [
+        {
+            "name": one.name,
+            "seconds": round(time.time() - one.facts["started_at"]),
+            "process": one.pid,
+            "nodes": one.nodes,
+            "running": one.facts["running"],
+            "ended": one.facts["ended"],
+        }
+        for one in client.labs()
+    ]
+    show(found, output, lambda: _table(found))
+
+
+def _table(found: list[dict[str, Any]]) -> RenderableType:
+    if not found:
+        return "no lab is up"
+    table = Table("name", "up for", "process", "nodes", "running", "ended")
+    for one in found:
+        ended = " ".join(f"{name} ({status})" for name, status in one["ended"].items())
+        up_for = str(timedelta(seconds=one["seconds"]))
+        lists = (" ".join(one["nodes"]), " ".join(one["running"]))
+        table.add_row(one["name"], up_for, str(one["process"]), *lists, ended)
+    return table

@@ -43,13 +43,9 @@ version: 1
 interfaces:
   pods0:
     role: pods
-    addresses: [{edge_ipv6}/64]
+    addresses: [{pods0_addresses}]
     xdp: {xdp}
-  uplink0:
-    role: uplink
-    addresses: [{edge_ipv4}/24]
-    xdp: {xdp}
-{second_interface}routes:
+{uplinks}routes:
   - to: 0.0.0.0/0
     via: {world}
   - to: {embedded_network}   # pods' secondary addresses are on the link
@@ -64,10 +60,10 @@ dns64:
   upstreams: [{name_server}]
 """
 
-SECOND_INTERFACE = """\
-  uplink1:
+UPLINK = """\
+  {name}:
     role: uplink
-    addresses: [{address}/30]
+    addresses: [{address}]
     xdp: {xdp}
 """
 SECOND_ROUTE = """\
@@ -86,13 +82,16 @@ def document(plan: Plan, native_too: bool = False, xdp: str = "native") -> str:
     pairs = [(pod.ipv4, pod.ipv6) for pod in plan.pods]
     if native_too:
         pairs.append((NATIVE_IPV4, NATIVE_IPV6))
-    second_interface = SECOND_INTERFACE.format(address=SECOND_EDGE_IPV4, xdp=xdp)
-    second_route = SECOND_ROUTE.format(via=SECOND_WORLD)
+    inside, outside = f"{EDGE_IPV6}/64", f"{EDGE_IPV4}/24"
+    uplinks = {} if plan.one_armed else {"uplink0": outside}
+    if plan.second_uplink:
+        uplinks["uplink1"] = f"{SECOND_EDGE_IPV4}/30"
     return DOCUMENT.format(
-        second_interface=second_interface if plan.second_uplink else "",
-        second_route=second_route if plan.second_uplink else "",
-        edge_ipv6=EDGE_IPV6,
-        edge_ipv4=EDGE_IPV4,
+        pods0_addresses=f"{inside}, {outside}" if plan.one_armed else inside,
+        uplinks="".join(
+            UPLINK.format(name=name, address=address, xdp=xdp) for name, address in uplinks.items()
+        ),
+        second_route=SECOND_ROUTE.format(via=SECOND_WORLD) if plan.second_uplink else "",
         world=WORLD,
         embedded_network=_embedded_network(EMBEDDED_RANGE),
         embedded_range=EMBEDDED_RANGE,

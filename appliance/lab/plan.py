@@ -104,7 +104,8 @@ class End:
 class Plan:
     """``queues`` of every interface. ``product``: edge64 runs in `edge`; without it that
     namespace has bare interfaces, for tests that put something else there. ``second_uplink``: the
-    world is also behind `uplink1`, by a route that only counts when the first is gone."""
+    world is also behind `uplink1`, by a route that only counts when the first is gone.
+    ``one_armed``: the world is on the pods' segment, and `edge` has `pods0` alone."""
 
     pods: tuple[Pod, ...]
     nodes: tuple[Node, ...]
@@ -112,17 +113,23 @@ class Plan:
     queues: int = 1
     product: bool = True
     second_uplink: bool = False
+    one_armed: bool = False
 
     def node(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
 
 def standard(
-    pods: int = 2, queues: int = 1, product: bool = True, second_uplink: bool = False
+    pods: int = 2,
+    queues: int = 1,
+    product: bool = True,
+    second_uplink: bool = False,
+    one_armed: bool = False,
 ) -> Plan:
     """The lab that `edge64 lab up` makes."""
     all_pods = tuple(Pod(number) for number in range(1, pods + 1))
     resolver = str(EDGE_IPV6)
+    uplink = End("podnet", "world") if one_armed else End("edge", "uplink0")
     return Plan(
         pods=all_pods,
         nodes=(
@@ -171,7 +178,7 @@ def standard(
             ),
             (End("native", "eth0", (f"{NATIVE_IPV6}/64",)), End("podnet", "native")),
             (End("edge", "pods0"), End("podnet", "edge")),
-            (End("edge", "uplink0"), End("world", "edge", (f"{WORLD}/24",))),
+            (uplink, End("world", "edge", (f"{WORLD}/24",))),
             *(
                 ((End("edge", "uplink1"), End("world", "edge1", (f"{SECOND_WORLD}/30",))),)
                 if second_uplink
@@ -193,4 +200,5 @@ def standard(
         queues=queues,
         product=product,
         second_uplink=second_uplink,
+        one_armed=one_armed,
     )

@@ -104,7 +104,10 @@ class Capture:
 
     def waiting(self) -> list[bytes]:
         """What has arrived up to now."""
-        return [frame for _, frame in self.frames(0.001)]
+        found = []
+        while select.select([self.sock], [], [], 0)[0]:
+            found.append(self.sock.recv(65535))
+        return found
 
 
 def _cut(packet: bytes) -> bytes:
