@@ -1,7 +1,8 @@
 """Processes of an earlier run whose supervisor was killed: ended before a new one starts.
 
-The datapath is no process and runs on. A leftover is known by its environment (this runtime
-folder, started by a supervisor) and by living in the same network and mount namespaces.
+The datapath is no process and runs on. A leftover is known by its environment (started by a
+supervisor for a runtime folder of this name), and by that folder being this very one as the
+process sees it: labs have folders of the same name, each in a mount namespace of its own.
 """
 
 import os
@@ -30,7 +31,7 @@ def end_leftovers(paths: RuntimePaths) -> list[int]:
 
 def _leftovers(paths: RuntimePaths) -> list[int]:
     wanted = f"EDGE64_RUNTIME_DIR={paths.runtime}".encode()
-    here = _namespaces("self")
+    here = _folder("self", paths)
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -40,14 +41,16 @@ def _leftovers(paths: RuntimePaths) -> list[int]:
             if (
                 wanted in environment
                 and b"SUPERVISOR_ENABLED=1" in environment
-                and _namespaces(entry.name) == here
+                and _folder(entry.name, paths) == here
             ):
                 found.append(int(entry.name))
     return found
 
 
-def _namespaces(process: str) -> tuple[int, ...]:
-    return tuple(Path(f"/proc/{process}/ns/{kind}").stat().st_ino for kind in ("net", "mnt"))
+def _folder(process: str, paths: RuntimePaths) -> tuple[int, int]:
+    """Which folder a process finds at the runtime path."""
+    found = Path(f"/proc/{process}/root{paths.runtime}").stat()
+    return found.st_dev, found.st_ino
 
 
 def _alive(pid: int) -> bool:

@@ -1,11 +1,27 @@
 """Links and addresses that something else changed: the daemon puts things right again."""
 
 import asyncio
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from appliance.daemon import rtnl
 
 SETTLE_SECONDS = 0.1
+
+
+log = logging.getLogger("edge64d")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What matters of a link. ``ups``: how often its carrier came."""
+
+    name: str
+    running: bool
+    ups: int
+    mac: bytes
+    mtu: int
 
 
 class LinkEvents:
@@ -18,7 +34,7 @@ class LinkEvents:
             (rtnl.GROUP_LINK, rtnl.GROUP_IPV4_ADDR, rtnl.GROUP_IPV6_ADDR)
         )
         self._socket.setblocking(False)
-        self._links: dict[int, tuple[str, bool, bytes, int]] = {}
+        self._links: dict[int, _Seen] = {}
         self._news = asyncio.Event()
         self._up: set[str] = set()
 
@@ -37,9 +53,12 @@ class LinkEvents:
             await asyncio.sleep(SETTLE_SECONDS)
             self._news.clear()
             up, self._up = self._up, set()
-            await asyncio.to_thread(self._heal)
-            for device in sorted(up):
-                await asyncio.to_thread(self._came_up, device)
+            try:
+                await asyncio.to_thread(self._heal)
+                for device in sorted(up):
+                    await asyncio.to_thread(self._came_up, device)
+            except Exception:  # a fault of our own must not end the listening
+                log.exception("after a link's event")
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._socket)
@@ -71,12 +90,18 @@ class LinkEvents:
         values = rtnl.attributes(message.data, rtnl.LINK.size)
         running = bool(flags & rtnl.IFF_UP and flags & rtnl.IFF_RUNNING)
         name = values.get(rtnl.IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-        mtu = rtnl.as_number(values.get(rtnl.IFLA_MTU))
-        now = (name, running, values.get(rtnl.IFLA_ADDRESS, b""), mtu)
+        now = _Seen(
+            name,
+            running,
+            # A short flap is told once, when it is over: only the count shows it.
+            rtnl.as_number(values.get(rtnl.IFLA_CARRIER_UP_COUNT)),
+            values.get(rtnl.IFLA_ADDRESS, b""),
+            rtnl.as_number(values.get(rtnl.IFLA_MTU)),
+        )
         before = self._links.get(index)
         if now == before:
             return
         self._links[index] = now
         self._news.set()
-        if running and not (before and before[1]):
+        if running and (not before or (before.running, before.ups) != (running, now.ups)):
             self._up.add(name)

@@ -8,7 +8,7 @@ same configuration changes nothing, and going back is a run with the former one.
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -36,6 +36,7 @@ from bpf.model import BoxAddresses, Port, Translation
 
 DAD_SECONDS = 4.0
 _DAD_POLL_SECONDS = 0.05
+ANNOUNCE_SECONDS = (0.0, 2.0, 10.0, 35.0)
 
 Committed = tuple[tuple[Port, ...], Translation, BoxAddresses]
 
@@ -81,10 +82,26 @@ class Reconciler:
 
     def announce_all(self, device: str | None = None) -> None:
         """Tells the link's hosts again where the answered addresses are (a link came up)."""
-        wanted = {one for one in self._proxies if device in (None, one.device)}
-        if wanted:
+        self._announce({one for one in self._proxies if device in (None, one.device)})
+
+    def _announce(self, proxies: set[ProxyWant]) -> None:
+        if proxies:
+            threading.Thread(target=self._announce_some, args=(proxies,), daemon=True).start()
+
+    def _announce_some(self, proxies: set[ProxyWant]) -> None:
+        """More than once: a switch that spans a tree forwards nothing for half a minute."""
+        before = 0.0
+        for when in ANNOUNCE_SECONDS:
+            time.sleep(when - before)
+            before = when
+            by_device: dict[str, list[IPv4Address | IPv6Address]] = {}
+            for one in proxies & self._proxies:
+                by_device.setdefault(one.device, []).append(one.address)
             with IPRoute() as ipr:
-                _announce_in_background(wanted, read_links(ipr))
+                links = read_links(ipr)
+            for device, addresses in by_device.items():
+                if device in links:
+                    announce(device, links[device].mac, addresses)
 
     def _apply(
         self,
@@ -127,7 +144,7 @@ class Reconciler:
             add_routes(kernel, routes, indexes)
         changes += removed
         self._proxies = want.proxies
-        _announce_in_background(new_proxies, links)
+        self._announce(new_proxies)
         missing = [one.name for one in appliance.interfaces if one.name not in links]
         return Outcome(changes, missing)
 
@@ -224,12 +241,3 @@ def _wait_for_addresses(kernel: Rtnl, want: KernelWant, links: Mapping[str, Link
         if not asked or time.monotonic() > deadline:
             return
         time.sleep(_DAD_POLL_SECONDS)
-
-
-def _announce_in_background(proxies: Iterable[ProxyWant], links: Mapping[str, Link]) -> None:
-    by_device: dict[str, list[IPv4Address | IPv6Address]] = {}
-    for one in proxies:
-        by_device.setdefault(one.device, []).append(one.address)
-    for device, addresses in by_device.items():
-        arguments = (device, links[device].mac, addresses)
-        threading.Thread(target=announce, args=arguments, daemon=True).start()

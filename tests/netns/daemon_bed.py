@@ -150,7 +150,7 @@ class Bed:
         for node in ("edge", "pod", "link", "a", "b"):
             subprocess.run(["ip", "netns", "add", self.netns(node)], check=True)
             self.ip(node, "link", "set", "lo", "up")
-        self.ip("link", "link", "add", "br0", "type", "bridge")
+        self.ip("link", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
         self.ip("link", "link", "set", "br0", "up")
         self._wire("edge", "pods0", "pod", "eth0")
         self._wire("edge", "uplink0", "link", "edge")
