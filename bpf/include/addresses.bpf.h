@@ -241,6 +241,20 @@ static __always_inline bool addr6_equal(const struct addr6 *a, const struct addr
 	return a->q[0] == b->q[0] && a->q[1] == b->q[1];
 }
 
+/* Is a, from which v4 was taken by pref64, the inside host's own address? */
+static __always_inline bool is_host6_address(const struct range *r, __be32 v4, int pref64,
+					     const struct addr6 *a)
+{
+	struct addr6 own;
+
+	/* A /96 leaves no bit open. */
+	if (likely(r->kind == RANGE_HOST6 && r->host_pref64 == pref64 &&
+		   settings.pref64[pref64 & (MAX_PREF64 - 1)].length == 96))
+		return true;
+	host6_address(r, v4, &own);
+	return addr6_equal(&own, a);
+}
+
 static __always_inline bool well_known_refuses(const struct range *r, __u32 pref64)
 {
 	return r->non_global && settings.pref64[pref64 & (MAX_PREF64 - 1)].well_known;
@@ -297,8 +311,6 @@ static __always_inline int refuse_destination(struct destination *d, int reason,
 /* docs/translation.md 1. */
 static __always_inline int destination_of(const struct addr6 *a, struct destination *d)
 {
-	struct addr6 own;
-
 	d->pref64 = pref64_of(a);
 	if (settings.special_mapped && (d->pref64 >= 0 || settings.eam_host4) && is_own_ipv6(a))
 		return DESTINATION_NATIVE;
@@ -318,11 +330,8 @@ static __always_inline int destination_of(const struct addr6 *a, struct destinat
 	d->range = range_of(d->v4);
 	if (!d->range)
 		return DESTINATION_NATIVE;
-	if (is_inside(d->range)) {
-		host6_address(d->range, d->v4, &own);
-		if (addr6_equal(&own, a))
-			return DESTINATION_NATIVE;
-	}
+	if (is_inside(d->range) && is_host6_address(d->range, d->v4, d->pref64, a))
+		return DESTINATION_NATIVE;
 	if (unlikely(d->range->class == CLASS_MULTICAST))
 		return refuse_destination(d, REASON_MULTICAST, false, 0);
 	if (unlikely(d->range->class == CLASS_INVALID))
@@ -343,7 +352,6 @@ static __always_inline int destination_of(const struct addr6 *a, struct destinat
 static __always_inline int source_to_ipv4(const struct addr6 *a, __be32 *v4)
 {
 	struct range *r = NULL;
-	struct addr6 own;
 	int index;
 
 	if (settings.special_mapped && unlikely(is_unusable_source6(a) || is_own_ipv6(a)))
@@ -360,10 +368,7 @@ static __always_inline int source_to_ipv4(const struct addr6 *a, __be32 *v4)
 								: REASON_SOURCE_UNMAPPED;
 	*v4 = pref64_extract(index, a);
 	r = range_of(*v4);
-	if (!r || !is_inside(r))
-		return REASON_SOURCE_SPOOFED;
-	host6_address(r, *v4, &own);
-	if (!addr6_equal(&own, a))
+	if (!r || !is_inside(r) || !is_host6_address(r, *v4, index, a))
 		return REASON_SOURCE_SPOOFED;
 	return REASON_NONE;
 }

@@ -9,9 +9,9 @@
 
 static __always_inline __u32 csum_fold(__u64 sum)
 {
+	/* Two halves to 33 bits, four quarters of that to 18, and twice the carries. */
 	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (sum & 0xffff) + (sum >> 16);
 }
@@ -40,13 +40,9 @@ static __always_inline __u64 csum_pseudo(__u32 length, __u8 proto)
 
 static __always_inline __u32 csum_ipv4_head(const struct ipv4_head *ip)
 {
-	const __u16 *w = (const __u16 *)ip;
-	__u64 sum = 0;
+	const __u32 *w = (const __u32 *)ip;
 
-#pragma unroll
-	for (int i = 0; i < 10; i++)
-		sum += w[i];
-	return csum_fold(sum);
+	return csum_fold((__u64)w[0] + w[1] + w[2] + w[3] + w[4]);
 }
 
 #define CSUM_FAILED (~0u)

@@ -126,7 +126,6 @@ __noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 		       struct scratch *s __nonnull_arg, int walk, int *action __nonnull_arg)
 {
 	struct hairpin *h = &s->hairpin;
-	struct next_hop_query *q = &s->query;
 	struct next_hop *n = NULL;
 	struct ipv6_head *ip;
 	struct range *r;
@@ -167,8 +166,7 @@ __noinline int hairpin(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 			return reason;
 	}
 
-	query_ipv6(q, p, &h->new_source, &h->new_destination);
-	reason = next_hop_of(ctx, p, q, &n, &mtu);
+	reason = next_hop_ipv6(ctx, p, &h->new_source, &h->new_destination, &n, &mtu);
 	if (reason) {
 		if (!reason_is_no_next_hop(reason))
 			return reason;

@@ -123,25 +123,17 @@ static __always_inline __be16 next_ipv4_id(void)
 {
 	__u32 zero = 0;
 	__u32 *counter = bpf_map_lookup_elem(&ipv4_ids, &zero);
-	__u32 n, left, right, keys;
+	__u32 n;
 
 	if (!counter)
 		return 0;
-	n = (*counter)++;
-	/* A keyed permutation of the counter: four Feistel rounds over two octets. */
-	left = (n >> 8) & 0xff;
-	right = n & 0xff;
-	keys = settings.id_key[0] ^ (bpf_get_smp_processor_id() * 0x9e3779b1u);
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		__u32 mixed = (right ^ (keys & 0xff)) * (settings.id_key[1] | 1);
-		__u32 next = (left ^ (mixed >> 13)) & 0xff;
-
-		left = right;
-		right = next;
-		keys >>= 8;
-	}
-	return left << 8 | right;
+	n = (*counter)++ + bpf_get_smp_processor_id() * 0x9e37;
+	/* A keyed permutation of 16 bits: odd secret factors, and shifts that can be undone. */
+	n = (n * (settings.id_key[0] | 1)) & 0xffff;
+	n ^= n >> 7;
+	n = (n * (settings.id_key[0] >> 16 | 1)) & 0xffff;
+	n ^= n >> 9;
+	return n * (settings.id_key[1] | 1);
 }
 
 /* The octets of one setting: what the packet had, or the fixed one. */
@@ -155,23 +147,25 @@ static __always_inline __u32 tos_for_ipv6(__u8 tos)
 	return settings.traffic_class == COPY_OCTET ? tos : settings.traffic_class & 0xff;
 }
 
-/* The IPv4 header made of an IPv6 packet, of length octets in all. */
+/*
+ * The IPv4 header made of an IPv6 packet, of length octets in all. Written by words, with the
+ * checksum summed from the same values: what was just stored is slow to load in other widths.
+ */
 static __always_inline void write_ipv4(struct ipv4_head *ip, const struct packet *p, __u32 length,
 				       __u8 protocol, __u8 ttl, __be32 source, __be32 destination)
 {
 	bool df = length > 1260 && !p->has_fragment_header;
+	__be16 id = p->has_fragment_header ? p->id16 : df ? 0 : next_ipv4_id();
+	__u32 flags = (df ? IPV4_DF : 0) | (p->more ? IPV4_MF : 0) | p->offset / 8;
+	__u32 first = bpf_htonl(0x45u << 24 | (__u32)tos_for_ipv4(p->tos) << 16 | length);
+	__u32 second = id | (__u32)bpf_htons(flags) << 16;
+	__u32 third = ttl | (__u32)protocol << 8;
+	__u64 sum = (__u64)first + second + third + source + destination;
 
-	ip->version_ihl = 0x45;
-	ip->tos = tos_for_ipv4(p->tos);
-	ip->total_length = bpf_htons(length);
-	ip->id = p->has_fragment_header ? p->id16 : df ? 0 : next_ipv4_id();
-	ip->flags_offset = bpf_htons((df ? IPV4_DF : 0) | (p->more ? IPV4_MF : 0) | p->offset / 8);
-	ip->ttl = ttl;
-	ip->protocol = protocol;
-	ip->checksum = 0;
-	ip->source = source;
-	ip->destination = destination;
-	ip->checksum = ~csum_ipv4_head(ip);
+	*(__u32 *)&ip->version_ihl = first;
+	*(__u32 *)&ip->id = second;
+	*(__u32 *)&ip->ttl = third | (__u32)(__u16)~csum_fold(sum) << 16;
+	*(__u64 *)&ip->source = source | (__u64)destination << 32;
 }
 
 #endif

@@ -141,11 +141,11 @@ __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 		return REASON_UP_ROUTE;
 	fib = &s->fib;
 	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->ifindex = q->ifindex;
-	fib->l4_protocol = q->proto;
+	fib->ifindex = port_of(p)->ifindex;
+	fib->l4_protocol = p->proto;
 	if (ipv4) {
 		fib->family = 2; /* AF_INET */
-		fib->tos = q->tos;
+		fib->tos = p->tos;
 		fib->ipv4_src = q->source.q[1];
 		fib->ipv4_dst = q->key[1];
 	} else {
@@ -213,65 +213,76 @@ __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 	return REASON_NONE;
 }
 
-/*
- * The next hop of a query. Returns REASON_NONE and sets *out, or a reason as next_hop_ask does;
- * *mtu is set in both cases.
- */
-static __always_inline int next_hop_of(struct xdp_md *ctx, struct packet *p,
-				       struct next_hop_query *q, struct next_hop **out, __u32 *mtu)
+/* A kept next hop, or NULL. */
+static __always_inline struct next_hop *next_hop_kept(const __u64 key[2], const __u64 block[2])
 {
 	__u64 now = bpf_jiffies64();
 	__u32 generation = runtime.generation;
+	struct next_hop *n;
+
+	if (unlikely(now - runtime.heartbeat > settings.heartbeat_jiffies))
+		return NULL;
+	n = next_hop_find(block, generation);
+	if (n && n->split)
+		n = next_hop_find(key, generation);
+	if (unlikely(!n || n->split || now - n->filled > NEXT_HOP_SECONDS * settings.hz))
+		return NULL;
+	return n;
+}
+
+/*
+ * The next hop to a destination. source: for the FIB only. Returns REASON_NONE and sets *out, or a
+ * reason as next_hop_ask does; *mtu is set in both cases.
+ */
+static __always_inline int next_hop_of(struct xdp_md *ctx, struct packet *p,
+				       const struct addr6 *source, const __u64 key[2],
+				       const __u64 block[2], struct next_hop **out, __u32 *mtu)
+{
+	struct next_hop *n = next_hop_kept(key, block);
+	struct scratch *s;
 	__u32 slot = 0;
 	int reason;
 
-	if (q->key[0] == IPV4_KEY_HIGH) {
-		q->block[0] = IPV4_KEY_HIGH;
-		q->block[1] = q->key[1] & runtime.route_mask4;
-	} else {
-		q->block[0] = q->key[0] & runtime.route_mask6[0];
-		q->block[1] = q->key[1] & runtime.route_mask6[1];
+	if (likely(n)) {
+		*out = n;
+		*mtu = n->mtu;
+		p->egress = n->port;
+		return REASON_NONE;
 	}
-	if (likely(now - runtime.heartbeat <= settings.heartbeat_jiffies)) {
-		struct next_hop *n = next_hop_find(q->block, generation);
-
-		if (n && n->split)
-			n = next_hop_find(q->key, generation);
-		if (likely(n && !n->split && now - n->filled <= NEXT_HOP_SECONDS * settings.hz)) {
-			*out = n;
-			*mtu = n->mtu;
-			p->egress = n->port;
-			return REASON_NONE;
-		}
-	}
-	reason = next_hop_ask(ctx, p, q, &slot, mtu);
+	s = get_scratch();
+	if (!s)
+		return REASON_UP_ROUTE;
+	s->query.key[0] = key[0];
+	s->query.key[1] = key[1];
+	s->query.block[0] = block[0];
+	s->query.block[1] = block[1];
+	s->query.source = *source;
+	reason = next_hop_ask(ctx, p, &s->query, &slot, mtu);
 	if (reason)
 		return reason;
 	*out = next_hop_at(slot);
 	return *out ? REASON_NONE : REASON_UP_ROUTE;
 }
 
-static __always_inline void query_ipv6(struct next_hop_query *q, const struct packet *p,
-				       const struct addr6 *source, const struct addr6 *destination)
+static __always_inline int next_hop_ipv6(struct xdp_md *ctx, struct packet *p,
+					 const struct addr6 *source,
+					 const struct addr6 *destination, struct next_hop **out,
+					 __u32 *mtu)
 {
-	q->key[0] = destination->q[0];
-	q->key[1] = destination->q[1];
-	q->source = *source;
-	q->ifindex = port_of(p)->ifindex;
-	q->proto = p->proto;
-	q->tos = 0;
+	__u64 key[2] = { destination->q[0], destination->q[1] };
+	__u64 block[2] = { key[0] & runtime.route_mask6[0], key[1] & runtime.route_mask6[1] };
+
+	return next_hop_of(ctx, p, source, key, block, out, mtu);
 }
 
-static __always_inline void query_ipv4(struct next_hop_query *q, const struct packet *p,
-				       __be32 source, __be32 destination)
+static __always_inline int next_hop_ipv4(struct xdp_md *ctx, struct packet *p, __be32 source,
+					 __be32 destination, struct next_hop **out, __u32 *mtu)
 {
-	q->key[0] = IPV4_KEY_HIGH;
-	q->key[1] = destination;
-	q->source.q[0] = 0;
-	q->source.q[1] = source;
-	q->ifindex = port_of(p)->ifindex;
-	q->proto = p->proto;
-	q->tos = p->tos;
+	__u64 key[2] = { IPV4_KEY_HIGH, destination };
+	__u64 block[2] = { IPV4_KEY_HIGH, destination & runtime.route_mask4 };
+	struct addr6 from = { { 0, source } };
+
+	return next_hop_of(ctx, p, &from, key, block, out, mtu);
 }
 
 #endif

@@ -9,9 +9,6 @@ struct next_hop_query {
 	__u64 key[2];
 	__u64 block[2];
 	struct addr6 source; /* IPv4 in the low half of q[1] */
-	__u32 ifindex;
-	__u8 proto;
-	__u8 tos;
 };
 
 /* What there is of a quoted packet, and what becomes of it. */

@@ -52,7 +52,6 @@ static __always_inline int ipv4_to_ipv6(struct xdp_md *ctx, struct packet *p, __
 {
 	const struct range *from = range_of(source4);
 	struct addr6 source, destination;
-	struct next_hop_query q;
 	struct next_hop *n = NULL;
 	__u32 head, fragment, length, mtu, old_head, ports;
 	__u64 addresses;
@@ -86,8 +85,7 @@ static __always_inline int ipv4_to_ipv6(struct xdp_md *ctx, struct packet *p, __
 		return reason;
 	host6_address(to, destination4, &destination);
 
-	query_ipv6(&q, p, &source, &destination);
-	reason = next_hop_of(ctx, p, &q, &n, &mtu);
+	reason = next_hop_ipv6(ctx, p, &source, &destination, &n, &mtu);
 	if (unlikely(reason)) {
 		if (!reason_is_no_next_hop(reason))
 			return reason;
@@ -166,7 +164,6 @@ static __always_inline int ipv6_to_ipv4(struct xdp_md *ctx, struct packet *p,
 					const struct destination *to, int walk, int *action)
 {
 	__be32 source4 = 0, destination4 = to->v4;
-	struct next_hop_query q;
 	struct next_hop *n = NULL;
 	struct ipv4_head *ip;
 	__u32 length, mtu, old_head;
@@ -192,8 +189,7 @@ static __always_inline int ipv6_to_ipv4(struct xdp_md *ctx, struct packet *p,
 	if (unlikely(reason))
 		return reason;
 
-	query_ipv4(&q, p, source4, destination4);
-	reason = next_hop_of(ctx, p, &q, &n, &mtu);
+	reason = next_hop_ipv4(ctx, p, source4, destination4, &n, &mtu);
 	if (unlikely(reason)) {
 		if (!reason_is_no_next_hop(reason))
 			return reason;
