@@ -35,16 +35,16 @@ def lab() -> None:
 
 def start_with_progress(console: Console, name: str, pods: int, product: bool = True) -> client.Lab:
     """Makes a lab and says what is being made."""
+    if not console.is_terminal:
+        return client.start(name, pods=pods, product=product)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    silent = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("processes")
-        return client.start(
-            name,
-            lambda step: progress.update(task, description=f"setting up the lab: {step}"),
-            pods=pods,
-            product=product,
-        )
+
+        def tell(step: str) -> None:
+            progress.update(task, description=f"setting up the lab: {step}")
+
+        return client.start(name, tell, pods=pods, product=product)
 
 
 @lab.command()
@@ -127,7 +127,10 @@ def list_labs(output: str) -> None:
 def _table(found: list[dict[str, Any]]) -> RenderableType:
     if not found:
         return "no lab is up"
-    table = Table("name", "up for", "process", "nodes", "running", "ended")
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    for column in ("up for", "process", "nodes", "running", "ended"):
+        table.add_column(column)
     for one in found:
         ended = " ".join(f"{name} ({status})" for name, status in one["ended"].items())
         up_for = str(timedelta(seconds=one["seconds"]))

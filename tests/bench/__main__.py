@@ -10,7 +10,7 @@ from pathlib import Path
 from bpf.errors import BpfError
 from tests.bench import program_cost
 from tests.bench.lab import Lab
-from tests.bench.namespaces import mount_scratch, private_mounts
+from tests.bench.namespaces import end_all, mount_scratch, private_mounts
 from tests.bench.rows import Report
 
 BUILD = Path(__file__).parents[2] / "build"
@@ -59,6 +59,8 @@ def main() -> int:
     except (BpfError, RuntimeError) as error:
         print(f"bench: {error} (seed {arguments.seed})", file=sys.stderr)
         return 1
+    finally:
+        end_all()
     print(report.table())
     path = BUILD / "bench.json"
     path.write_text(report.json())

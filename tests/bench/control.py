@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from appliance.daemon.paths import RuntimePaths
 from bpf.datapath import Datapath
 from bpf.model import BoxAddresses, Port, Translation
-from tests.bench.namespaces import Namespace, mac
+from tests.bench.namespaces import Namespace, end, mac
 
 WAIT_S = 15
 
@@ -72,9 +71,5 @@ class ControlPlane:
         )
 
     def close(self) -> None:
-        self.watcher.terminate()
-        try:
-            self.watcher.wait(5)
-        except subprocess.TimeoutExpired:
-            self.watcher.kill()
+        end(self.watcher)
         self.datapath.detach()

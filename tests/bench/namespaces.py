@@ -23,6 +23,7 @@ PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).parents[2]
 
 libc = ctypes.CDLL(None, use_errno=True)
+started: list[subprocess.Popen[str]] = []
 
 
 def checked(result: int, what: str) -> None:
@@ -101,7 +102,7 @@ class Namespace:
                 os.sched_setaffinity(0, {cpu})
 
         with self.inside():
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -109,10 +110,29 @@ class Namespace:
                 preexec_fn=prepare,
                 cwd=ROOT,
             )
+        started.append(process)
+        return process
 
     def close(self) -> None:
         self.ip.close()
         os.close(self.fd)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Ends one process and waits for it."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def end_all() -> None:
+    """Ends whatever was started and still runs."""
+    for process in started:
+        if process.poll() is None:
+            end(process)
 
 
 def veth(left: Namespace, name: str, right: Namespace, peer: str, mtu: int = 1500) -> None:

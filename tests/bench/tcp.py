@@ -3,6 +3,7 @@
 import json
 import time
 
+from tests.bench.namespaces import end
 from tests.bench.wire import CLIENT6, SERVER6, Lane
 
 PORT = "5201"
@@ -31,5 +32,4 @@ class Stream:
         return float(report["end"]["sum_received"]["bits_per_second"]) / 1e9
 
     def close(self) -> None:
-        self.server.terminate()
-        self.server.wait(5)
+        end(self.server)

@@ -5,7 +5,6 @@ stands for a NIC: an XDP program on each of its ends passes every frame on, so t
 frames in pages with headroom, as from a driver, and not socket buffers.
 """
 
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -14,7 +13,7 @@ from pathlib import Path
 from bpf.libbpf import Link
 from bpf.model import Pref64, Translation
 from tests.bench.control import ControlPlane, port
-from tests.bench.namespaces import Namespace, mac, veth
+from tests.bench.namespaces import Namespace, end, mac, veth
 from tests.bench.programs import opened
 
 PREF64 = "2001:db8:64::"
@@ -157,11 +156,7 @@ class Tayga(Lane):
         self.box.ip.route("add", dst=f"{PREF64}/96", oif=index)
 
     def close(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        end(self.process)
         super().close()
 
 

@@ -8,7 +8,6 @@ frame seen at one of them tells where the box sent it.
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -283,37 +282,70 @@ class Bed:
     def ping(self, *options: str, to: str = MAPPED_SERVER) -> str:
         return self.run("pod", "ping", "-n", "-q", *options, to, check=False)
 
-    @contextmanager
-    def load(self, interval: float = 0.002) -> Iterator["Load"]:
+    def load(self, interval: float = 0.002) -> "Load":
         """Pings from the pod to the server while inside."""
-        load = Load(
-            subprocess.Popen(
-                ["ip", "netns", "exec", self.netns("pod"), "ping", "-n", "-q",
-                 "-i", str(interval), MAPPED_SERVER],
-                stdout=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
-        try:
-            time.sleep(0.3)
-            yield load
-        finally:
-            load.stop()
+        return Load(self.netns("pod"), interval)
 
 
-@dataclass
 class Load:
-    process: "subprocess.Popen[str]"
-    sent: int = 0
-    lost: int = 0
+    """Numbered pings at a steady pace; after the end it waits for those still under way.
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        text, _ = self.process.communicate(timeout=20)
-        found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
-        if found:
-            self.sent = int(found[1])
-            self.lost = self.sent - int(found[2])
+    ``lost``: the numbers that were never answered, and when they were sent.
+    """
+
+    def __init__(self, namespace: str, interval: float) -> None:
+        with inside(namespace):
+            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        self._socket.connect((MAPPED_SERVER, 0))
+        self._socket.settimeout(0.05)
+        self._interval = interval
+        self._stop = threading.Event()
+        self._done = threading.Event()
+        self._sent: list[float] = []
+        self._answered: set[int] = set()
+        self._threads = [threading.Thread(target=one) for one in (self._send, self._receive)]
+
+    @property
+    def sent(self) -> int:
+        return len(self._sent)
+
+    @property
+    def lost(self) -> list[tuple[int, float]]:
+        return [(n, at) for n, at in enumerate(self._sent) if n not in self._answered]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        assert until(lambda: len(self._answered) > 50)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        until(lambda: not self.lost, 2.0)
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        self._socket.close()
+
+    def _send(self) -> None:
+        while not self._stop.is_set():
+            number = len(self._sent)
+            echo = struct.pack("!BBHHHQ", 128, 0, 0, 0xE64, number & 0xFFFF, number)
+            self._sent.append(time.monotonic())
+            try:
+                self._socket.send(echo)
+            except OSError:
+                self._sent.pop()  # no route at the pod itself, or an error that came back
+            time.sleep(self._interval)
+
+    def _receive(self) -> None:
+        while not self._done.is_set():
+            try:
+                reply = self._socket.recv(2048)
+            except OSError:
+                continue
+            if len(reply) >= 16 and reply[0] == 129 and reply[4:6] == b"\x0e\x64":
+                self._answered.add(struct.unpack_from("!Q", reply, 8)[0])
 
 
 def arp_answers(frames: list[tuple[float, bytes]]) -> list[tuple[str, str, int]]:

@@ -1,5 +1,6 @@
 """The lab itself: real wires, real neighbours, several at once, and nothing left behind."""
 
+import json
 import os
 import select
 import signal
@@ -296,7 +297,8 @@ def test_up_list_and_down_by_command() -> None:
             output, _ = it.communicate(timeout=SECONDS)
             assert (it.returncode, "is up after" in output) == (0, True)
         watch(Lab(name))
-        with console("list") as it:
-            assert name in it.communicate(timeout=SECONDS)[0]
+        with console("list", "--output", "json") as it:
+            listed = json.loads(it.communicate(timeout=SECONDS)[0])
+        assert [one["ended"] for one in listed if one["name"] == name] == [{}]
         with console("down", "--name", name) as it:
             assert it.communicate(timeout=SECONDS)[0].strip() == f"lab {name} is down"
