@@ -39,7 +39,11 @@ class IPv6ToIPv4:
         if destination is None:
             return PASS
         if isinstance(destination, Refused):
-            raise Refusal(destination.reason, destination.message)
+            source = self._addresses.source_ipv6(
+                int.from_bytes(packet[8:24], "big"), context.own_sources
+            )
+            spoofed = isinstance(source, Reason) and source is not Reason.SOURCE_UNMAPPED
+            raise Refusal(destination.reason, None if spoofed else destination.message)
         header = headers.checked_ipv6(packet)
         packet = packet[: header.total]
         source = self._addresses.source_ipv6(header.source, context.own_sources)

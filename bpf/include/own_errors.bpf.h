@@ -84,6 +84,15 @@ static __always_inline bool may_err_about_ipv6(struct xdp_md *ctx, const struct 
 	return false;
 }
 
+/* A source that no host on the IPv6 side can have: an error would go to who never asked. */
+static __always_inline bool is_false_source6(const struct addr6 *a)
+{
+	__be32 v4;
+	int reason = source_to_ipv4(a, &v4);
+
+	return reason == REASON_SOURCE_NOT_TRANSLATABLE || reason == REASON_SOURCE_SPOOFED;
+}
+
 /* Turns the packet into the error and gives the reason that it was, or was not, sent. */
 __noinline int build_own_error(struct xdp_md *ctx, struct packet *p __nonnull_arg, bool ipv4)
 {
@@ -143,7 +152,7 @@ __noinline int build_own_error(struct xdp_md *ctx, struct packet *p __nonnull_ar
 		struct ipv6_head *ip = (void *)s->out;
 		struct addr6 to = about->source;
 
-		if (is_unusable_source6(&to) && (bpf_ntohs((__be16)to.q[0]) & 0xffc0) != 0xfe80)
+		if (is_false_source6(&to))
 			return REASON_ERROR_SUPPRESSED;
 		if (!take_error_token())
 			return REASON_ICMP_RATE_LIMITED;
