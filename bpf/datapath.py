@@ -21,7 +21,7 @@ from bpf.tables import TRIE_LINE, Tables, compile_tables
 
 PROGRAM = "edge64_xdp"
 RUNTIME = ".data.runtime"
-KEPT_MAPS = ("counters", RUNTIME, "next_hops_used", "trace_ring", "ipv4_ids")
+KEPT_MAPS = ("counters", RUNTIME, "next_hops_used", "trace_ring", "event_ring", "ipv4_ids")
 """What outlives a program: pinned, and taken over by the next one."""
 
 _LINK = "link-"
@@ -289,7 +289,14 @@ class Datapath:
         self.current.set_runtime("trace_flags", wanted)
 
     def trace(self, callback: Callable[[TraceEvent], None]) -> RingBuffer:
-        """A reader of the ring; poll it, close it."""
+        """A reader of what ``set_trace`` asked for; poll it, close it. Outlives commits."""
+        return self._reader("trace_ring", callback)
+
+    def events(self, callback: Callable[[TraceEvent], None]) -> RingBuffer:
+        """A reader of what is always written, for the log; as ``trace``."""
+        return self._reader("event_ring", callback)
+
+    def _reader(self, ring: str, callback: Callable[[TraceEvent], None]) -> RingBuffer:
         if self.current is None:
             raise BpfError("nothing is committed yet")
         btf = self.current.btf
@@ -310,7 +317,7 @@ class Datapath:
                 )
             )
 
-        return RingBuffer(self.current.kept["trace_ring"], decode)
+        return RingBuffer(self.current.kept[ring], decode)
 
     def detach(self) -> None:
         """Take the datapath off every device and forget its state."""

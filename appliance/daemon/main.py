@@ -17,6 +17,7 @@ from typing import IO
 import uvicorn
 
 from appliance.daemon.api import make_api
+from appliance.daemon.events import log_events
 from appliance.daemon.link_events import LinkEvents
 from appliance.daemon.paths import FACTORY_CONFIG, RuntimePaths
 from appliance.daemon.reconcile import Reconciler
@@ -109,6 +110,7 @@ async def _serve(paths: RuntimePaths, service: Service, datapath: Datapath) -> N
         asyncio.create_task(events.run()),
         asyncio.create_task(_retry(service)),
         asyncio.create_task(_keep_watcher(paths)),
+        asyncio.create_task(log_events(datapath)),
     ]
     listening = _api_socket(paths.api_socket)
     log.info("serving %s", paths.api_socket)

@@ -33,20 +33,23 @@ static __always_inline void count_reason(const struct packet *p, __u32 reason)
 		c->reasons[reason]++;
 }
 
-/* Events for people, while a trace flag is set; and the few that an RFC wants logged. */
+/* What a trace flag asked for; one reader at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
 } trace_ring SEC(".maps");
 
-__noinline int trace_write(struct xdp_md *ctx, __u32 ifindex, __u32 frame_bytes, __u32 reason_job,
-			   __u32 flag)
+/* What an RFC wants logged, always; edge64d reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 * 1024);
+} event_ring SEC(".maps");
+
+static __always_inline void fill_event(struct xdp_md *ctx, struct trace_event *e, __u32 ifindex,
+				       __u32 frame_bytes, __u32 reason_job, __u32 flag)
 {
-	struct trace_event *e = bpf_ringbuf_reserve(&trace_ring, sizeof(*e), 0);
 	__u32 n = frame_bytes;
 
-	if (!e)
-		return 0;
 	__builtin_memset(e, 0, sizeof(*e));
 	e->time_ns = bpf_ktime_get_ns();
 	e->ifindex = ifindex;
@@ -60,6 +63,18 @@ __noinline int trace_write(struct xdp_md *ctx, __u32 ifindex, __u32 frame_bytes,
 	opaque(n);
 	if (n > 0 && n <= sizeof(e->head))
 		bpf_xdp_load_bytes(ctx, 0, e->head, n);
+}
+
+__noinline int trace_write(struct xdp_md *ctx, __u32 ifindex, __u32 frame_bytes, __u32 reason_job,
+			   __u32 flag)
+{
+	struct trace_event *e;
+
+	e = flag == TRACE_LOG ? bpf_ringbuf_reserve(&event_ring, sizeof(*e), 0)
+			      : bpf_ringbuf_reserve(&trace_ring, sizeof(*e), 0);
+	if (!e)
+		return 0;
+	fill_event(ctx, e, ifindex, frame_bytes, reason_job, flag);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }

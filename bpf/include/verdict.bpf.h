@@ -28,6 +28,10 @@ static __always_inline int verdict_pass(const struct packet *p)
 static __always_inline int verdict_drop(struct xdp_md *ctx, const struct packet *p, int reason)
 {
 	trace(ctx, p, reason, JOB_DROP);
+	/* RFC 7915 section 4.5 wants addresses and ports of these logged. */
+	if (unlikely(reason == REASON_UDP_ZERO_CHECKSUM))
+		trace_write(ctx, port_of(p)->ifindex, p->frame_bytes, reason << 8 | JOB_DROP,
+			    TRACE_LOG);
 	count_job(p, JOB_DROP);
 	count_reason(p, reason);
 	return XDP_DROP;
