@@ -222,8 +222,19 @@ def _read_upstream(given: object) -> Upstream:
     return Upstream(_read_address(address), int(port))
 
 
+def _show_ipv6_network(network: IPv6Network) -> str:
+    """The same text with every Python: 3.13 writes mapped addresses half in dotted form."""
+    mapped = network.network_address.ipv4_mapped
+    if mapped is None:
+        return str(network)
+    number = int(mapped)
+    return f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}/{network.prefixlen}"
+
+
 IPV4_NETWORK = Kind("an IPv4 network, as in 198.51.100.0/24", _read_ipv4_network)
-IPV6_NETWORK = Kind("an IPv6 network, as in 2001:db8:64::/64", _read_ipv6_network)
+IPV6_NETWORK = Kind(
+    "an IPv6 network, as in 2001:db8:64::/64", _read_ipv6_network, show=_show_ipv6_network
+)
 NETWORK = Kind("an IPv4 or IPv6 network, as in 0.0.0.0/0 or 2001:db8::/32", _network)
 ADDRESS = Kind("an IPv4 or IPv6 address", _read_address)
 IPV6_ADDRESS = Kind("an IPv6 address", _read_ipv6_address)
