@@ -167,7 +167,7 @@ def test_change_takes_effect_with_no_packet_lost(bed: Bed) -> None:
             eam = f'    - {{ipv4: 192.0.2.{80 + number}, ipv6: "2001:db8:64::{80 + number}"}}\n'
             changes = bed.put(config(eam=eam, more="  flow-label: hash\n"))
             assert "datapath replaced on pods0" in changes
-    assert load.sent > 500
+    assert load.sent > 100
     assert load.lost == []
 
 
@@ -178,7 +178,7 @@ def test_killed_daemon_is_adopted_with_no_packet_lost(bed: Bed) -> None:
         assert bed.processes() == []
         bed.start()  # no --config: what ran last
         time.sleep(0.5)
-    assert load.sent > 500
+    assert load.sent > 100
     assert load.lost == []
     assert bed.status()["state"] == "running"
 
