@@ -115,8 +115,8 @@ class _Trie:
 def eam_hash(high: int, low: int, length: int) -> int:
     """The hash of an IPv6 prefix, as ``eam_hash`` in addresses.bpf.h computes it."""
     h = (high ^ length) * 0x9E3779B97F4A7C15 & _MASK64
-    h ^= h >> 29
-    h = (h ^ low) * 0xBF58476D1CE4E5B9 & _MASK64
+    h ^= (h >> 32) ^ low ^ (low >> 32)
+    h = h * 0xBF58476D1CE4E5B9 & _MASK64
     return h ^ (h >> 32)
 
 

@@ -3,6 +3,7 @@
 #define EDGE64_ADDRESSES_BPF_H
 
 #include "base.bpf.h"
+#include "scratch.bpf.h"
 
 /*
  * What an address is, and what it becomes on the other side: RFC 6052 by arithmetic, RFC 7757 by
@@ -146,9 +147,65 @@ static __always_inline __u64 eam_hash(__u64 hi, __u64 lo, __u32 length)
 {
 	__u64 h = (hi ^ length) * 0x9e3779b97f4a7c15ULL;
 
-	h ^= h >> 29;
-	h = (h ^ lo) * 0xbf58476d1ce4e5b9ULL;
+	/* A product's low bits know nothing of a factor's high ones, where prefixes differ. */
+	h ^= (h >> 32) ^ lo ^ (lo >> 32);
+	h *= 0xbf58476d1ce4e5b9ULL;
 	return h ^ (h >> 32);
+}
+
+/* The number of the range of an EAM entry with that IPv6 prefix, or NO_RANGE. */
+#define NO_RANGE (~0u)
+
+static __always_inline __u32 eam_probe(__u64 hi, __u64 lo, __u32 length)
+{
+	struct eam_bucket *bucket;
+	__u32 index, tag;
+	__u64 h;
+
+	if (length < 64) {
+		lo = 0;
+		hi = length ? hi & (~0ULL << (64 - length)) : 0;
+	} else if (length < 128) {
+		lo = length > 64 ? lo & (~0ULL << (128 - length)) : 0;
+	}
+	h = eam_hash(hi, lo, length);
+	index = (__u32)h & settings.eam_bucket_mask;
+	tag = (__u32)(h >> 32) | 1;
+	bucket = bpf_map_lookup_elem(&eam_buckets, &index);
+	if (!bucket)
+		return NO_RANGE;
+#pragma unroll
+	for (int slot = 0; slot < EAM_BUCKET_SLOTS; slot++) {
+		struct range *r;
+
+		if (bucket->tag[slot] != tag)
+			continue;
+		r = range_at(bucket->range[slot]);
+		if (r && r->ipv6_length == length && *(__u64 *)r->ipv6 == bpf_cpu_to_be64(hi) &&
+		    *(__u64 *)(r->ipv6 + 8) == bpf_cpu_to_be64(lo))
+			return bucket->range[slot];
+	}
+	return NO_RANGE;
+}
+
+/* Few lengths are looked through in place; for many, a global function bounds the verifier. */
+#define EAM_LENGTHS_IN_PLACE 4
+
+__noinline __u32 eam_search(const struct addr6 *a __nonnull_arg)
+{
+	__u64 hi = bpf_be64_to_cpu(a->q[0]);
+	__u64 lo = bpf_be64_to_cpu(a->q[1]);
+
+	for (__u32 i = 0; i < MAX_EAM_LENGTHS; i++) {
+		__u32 found;
+
+		if (i >= settings.eam_length_count)
+			break;
+		found = eam_probe(hi, lo, settings.eam_length[i]);
+		if (found != NO_RANGE)
+			return found;
+	}
+	return NO_RANGE;
 }
 
 /* The EAM entry with the longest IPv6 prefix that holds an address, or NULL (RFC 7757 section 3).
@@ -158,38 +215,22 @@ static __always_inline struct range *eam_of(const struct addr6 *a)
 	__u64 hi = bpf_be64_to_cpu(a->q[0]);
 	__u64 lo = bpf_be64_to_cpu(a->q[1]);
 
-	for (__u32 i = 0; i < MAX_EAM_LENGTHS; i++) {
-		struct eam_bucket *bucket;
-		__u64 mhi = hi, mlo = lo, h;
-		__u32 length, index, tag;
+	if (settings.eam_length_count > EAM_LENGTHS_IN_PLACE) {
+		struct scratch *s = get_scratch();
+
+		if (!s)
+			return NULL;
+		s->searched = *a;
+		return range_at(eam_search(&s->searched));
+	}
+	for (__u32 i = 0; i < EAM_LENGTHS_IN_PLACE; i++) {
+		__u32 found;
 
 		if (i >= settings.eam_length_count)
 			break;
-		length = settings.eam_length[i];
-		if (length < 64) {
-			mlo = 0;
-			mhi = length ? hi & (~0ULL << (64 - length)) : 0;
-		} else if (length < 128) {
-			mlo = length > 64 ? lo & (~0ULL << (128 - length)) : 0;
-		}
-		h = eam_hash(mhi, mlo, length);
-		index = (__u32)h & settings.eam_bucket_mask;
-		tag = (__u32)(h >> 32) | 1;
-		bucket = bpf_map_lookup_elem(&eam_buckets, &index);
-		if (!bucket)
-			break;
-#pragma unroll
-		for (int slot = 0; slot < EAM_BUCKET_SLOTS; slot++) {
-			struct range *r;
-
-			if (bucket->tag[slot] != tag)
-				continue;
-			r = range_at(bucket->range[slot]);
-			if (r && r->ipv6_length == length &&
-			    *(__u64 *)r->ipv6 == bpf_cpu_to_be64(mhi) &&
-			    *(__u64 *)(r->ipv6 + 8) == bpf_cpu_to_be64(mlo))
-				return r;
-		}
+		found = eam_probe(hi, lo, settings.eam_length[i]);
+		if (found != NO_RANGE)
+			return range_at(found);
 	}
 	return NULL;
 }

@@ -176,6 +176,10 @@ __noinline int next_hop_ask(struct xdp_md *ctx, struct packet *p __nonnull_arg,
 		gateway = fib->family != 2 || fib->ipv4_dst != (__be32)q->key[1];
 	else
 		gateway = __builtin_memcmp(fib->ipv6_dst, q->key, 16) != 0;
+	/* A block that hosts on the link have split stays so: its gateway goes by host too. */
+	mark = next_hop_find(q->block, generation);
+	if (mark && mark->split)
+		gateway = false;
 	key[0] = gateway ? q->block[0] : q->key[0];
 	key[1] = gateway ? q->block[1] : q->key[1];
 	n = keep ? next_hop_place(key, generation) : next_hop_at(overflow);

@@ -60,6 +60,7 @@ struct scratch {
 	struct error_job job;
 	struct inner inner;
 	struct hairpin hairpin;
+	struct addr6 searched;     /* what eam_search looks for */
 	struct addr6 addresses[4]; /* inner source and destination, before and after */
 	struct bpf_fib_lookup fib;
 	struct next_hop_key used;
