@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from bpf.ringbuf import RingBuffer
+from tests.bpf.box import BOX4, FAR4, Box
 from tests.bpf.harness import Udp, ether, ipv4
 from tests.bpf.namespaces import fresh_namespace
-from tests.bpf.test_vectors_datapath import BOX4, FAR4, Box
 from tests.vectors import load
 
 VECTOR = next(each for each in load() if each.reason == "udp-zero-checksum")

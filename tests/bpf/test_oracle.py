@@ -25,11 +25,11 @@ from appliance.slowpath.verdict import (
     UpTranslated,
 )
 from bpf.programs import RunResult, Verdict
+from tests.bpf.box import BOX_MAC, ETHERTYPE, FAR_MAC, Box, reasons
 from tests.bpf.fields import difference as field_difference
 from tests.bpf.harness import ether
 from tests.bpf.mutations import mutated
 from tests.bpf.namespaces import fresh_namespace
-from tests.bpf.test_vectors_datapath import BOX_MAC, ETHERTYPE, FAR_MAC, Box, reasons
 from tests.vectors import Vector, load
 
 UNLIMITED = 1_000_000
