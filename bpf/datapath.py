@@ -200,7 +200,6 @@ class Datapath:
     pin_dir: Path
     current: LoadedDatapath | None = None
     _links: dict[int, Link] = field(default_factory=dict)
-    _ring: RingBuffer | None = None
 
     @classmethod
     def open(cls, pin_dir: Path) -> Self:
