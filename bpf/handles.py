@@ -12,7 +12,25 @@ from bpf.native import check, error_name, libbpf
 _KERNEL_NOUNS = {"map": "bpf-map", "program": "bpf-prog", "link": "bpf-link"}
 
 
-class Handle:
+class Closing:
+    """Closed at the end of ``with``; what is closed is said by ``close``."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Handle(Closing):
     """Owns one descriptor; closed by ``close()``, at the end of ``with``, or when forgotten."""
 
     noun = "object"
@@ -39,17 +57,6 @@ class Handle:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:

@@ -8,14 +8,13 @@ import os
 from collections.abc import Iterator, Mapping
 from ctypes import byref, c_char, c_size_t
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from bpf.bpffs import is_bpffs, mount_bpffs, unmount_bpffs
 from bpf.btf import Btf
 from bpf.codec import SectionCodec, Value
 from bpf.errors import BpfError
-from bpf.handles import duplicate
+from bpf.handles import Closing, duplicate
 from bpf.kernel_btf import kernel_layout
 from bpf.links import Link, LinkInfo, XdpAttachment, attached_xdp
 from bpf.maps import ANY, EXIST, NOEXIST, Map, MapShape, MapType
@@ -143,7 +142,7 @@ class MapDefinition:
         return btf.layout(number) if number else None
 
 
-class Object:
+class Object(Closing):
     """A compiled object. Set it up, ``load()`` it, take maps and programs, close it.
 
     Maps and programs taken from it own their descriptors: they stay when it is closed.
@@ -271,17 +270,6 @@ class Object:
         if self._pointer is not None:
             pointer, self._pointer = self._pointer, None
             libbpf.bpf_object__close(pointer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_pointer", None) is not None:

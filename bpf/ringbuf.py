@@ -3,15 +3,14 @@
 import errno
 from collections.abc import Callable
 from ctypes import c_void_p, get_errno, string_at
-from types import TracebackType
-from typing import Self
 
 from bpf.errors import BpfError
+from bpf.handles import Closing
 from bpf.maps import Map, MapType
 from bpf.native import SAMPLE_FUNCTION, check, error_name, libbpf
 
 
-class RingBuffer:
+class RingBuffer(Closing):
     """Hands each record of ``ring`` to ``callback`` as bytes, in order.
 
     An exception of the callback ends the poll and comes out of it; its record is consumed.
@@ -44,17 +43,6 @@ class RingBuffer:
         if self._ring:
             ring, self._ring = self._ring, None
             libbpf.ring_buffer__free(ring)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open_ring(self) -> c_void_p:
         if not self._ring:
