@@ -209,3 +209,18 @@ def test_error_about_a_jumbo_packet_quotes_its_start(jumbo: Edge) -> None:
     assert (result.retval, counted["error-sent"]) == (Verdict.TX, 1)
     error = ipv6(OWN6, POD6, Icmpv6(3, 0, data=packet[: 1280 - 48]))
     check_frame(result.data_out, leaving(error))
+
+
+@pytest.mark.parametrize(
+    ("length", "plateau"),
+    [(8167, 8166), (8166, 4352), (4353, 4352), (4352, 2002), (2003, 2002), (2002, 1492)]
+    + [(1493, 1492), (1492, 1260), (68, 1260)],
+)
+def test_a_router_that_tells_no_mtu(jumbo: Edge, length: int, plateau: int) -> None:
+    """RFC 1191 section 7: the largest plateau below the quoted length; never below 1280 (6)."""
+    quoted = ipv4("198.51.100.7", WORLD, Udp(53, 4000, bytes(8)), total_length=length)
+    error = ipv4(WORLD, "198.51.100.7", Icmp(3, 4, data=quoted))
+    result, _ = jumbo.run(arriving(error), "net4")
+    assert result.retval == Verdict.REDIRECT
+    assert result.data_out[54] == 2, "Packet Too Big"
+    assert int.from_bytes(result.data_out[58:62], "big") == plateau + 20

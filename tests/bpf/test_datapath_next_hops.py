@@ -169,3 +169,25 @@ def test_next_hops_in_use_are_listed(edge: Edge) -> None:
         (edge.net6, IPv6Address(NEAR6)),
         (edge.net4, IPv4Address("192.0.2.254")),
     }
+
+
+def test_what_was_kept_long_ago_is_asked_again(edge: Edge) -> None:
+    """So that the control plane sees which next hops are in use."""
+    beat(edge)
+    edge.run(arriving(from_world()), "net4")
+    layout = edge.loaded.btf.struct("next_hop")
+    at = layout.offset("filled")
+    for key, _ in [each for each in edge.loaded.next_hops.read_all() if any(each[1])]:
+        values = edge.loaded.next_hops.lookup_per_cpu(key) or []
+        aged = [
+            raw[:at]
+            + (int.from_bytes(raw[at : at + 8], "little") - 11 * 1000).to_bytes(8, "little")
+            + raw[at + 8 :]
+            if any(raw)
+            else raw
+            for raw in values
+        ]
+        edge.loaded.next_hops.update_per_cpu(key, aged)
+    beat(edge)
+    refilled = [edge.run(arriving(from_world()), "net4")[1]["next-hop-refilled"] for _ in range(2)]
+    assert refilled == [1, 0]
