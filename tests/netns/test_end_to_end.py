@@ -168,6 +168,8 @@ def test_iperf3(lab: Lab, kind: list[str], direction: list[str]) -> None:
     end = report["end"]
     if "-u" in kind:
         sums = [end[key] for key in ("sum", "sum_bidir_reverse") if key in end]
-        assert all(total["packets"] > 1000 and total["lost_packets"] == 0 for total in sums), sums
+        # iperf3 itself loses the first ones on a busy machine; that nothing is lost on the way is
+        # held by numbered packets elsewhere.
+        assert all(total["packets"] > 1000 and total["lost_percent"] < 2 for total in sums), sums
     else:
         assert end["sum_received"]["bytes"] > 10_000_000
